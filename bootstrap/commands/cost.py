@@ -1,0 +1,55 @@
+"""``kinokit cost``: rent, own, or call an API."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bootstrap import manifest_file, prices
+from bootstrap.errors import KitError
+from bootstrap.rent import comparison
+from bootstrap.rent.comparison import Row
+from bootstrap.rent.cost import clip_times
+
+
+def cost(
+    model: Annotated[str, typer.Option(help="Which model would make the clips.")] = "wan22",
+    clips: Annotated[int, typer.Option(min=1, help="Clips of one session.")] = 50,
+    kwh: Annotated[
+        float | None, typer.Option(min=0, help="Dollars of a kilowatt-hour where you live.")
+    ] = None,
+) -> None:
+    """Compare what the same clips cost rented, on an own machine, and from commercial APIs."""
+    manifest = manifest_file.load(model)
+    if any(profile.needs.device == "cpu" for profile in manifest.profiles):
+        raise KitError(f"{model} needs no GPU: it costs nothing", fix="compare another model")
+    if clip_times().seconds.get(manifest.name) is None:
+        known = ", ".join(clip_times().seconds)
+        raise KitError(f"nobody has measured how long {model} takes for a clip", fix=f"known are {known}")
+    rows = comparison.rows(manifest, clips, prices.load(), comparison.load(), kwh)
+    length = comparison.clip_length(manifest)
+    typer.echo(f"{clips} clips of {length:.1f} s with {manifest.title}\n")
+    typer.echo(table(rows))
+    typer.echo("\n" + verdict(rows, clips))
+    typer.echo("clip times are scaled from one H200; prices have dates in the notes")
+
+
+def table(rows: list[Row]) -> str:
+    lines = [f"{'':<5} {'':<22} {'a clip':>9} {'together':>9}"]
+    lines += [
+        f"{row.way:<5} {row.name:<22} {row.dollars_per_clip:>9.4f} {row.total_dollars:>9.2f}  {row.note}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def verdict(rows: list[Row], clips: int) -> str:
+    """From how many clips a session on the cheapest rented card beats the cheapest API."""
+    rented = next(row for row in rows if row.way == "rent")
+    api = next(row for row in rows if row.way == "api")
+    from_clips = comparison.session_break_even(rented, api, clips)
+    if from_clips is None:
+        return f"{api.name} stays cheaper than renting {rented.name} for any number of clips"
+    since = "the first clip" if from_clips == 1 else f"{from_clips} clips"
+    return f"a session on a rented {rented.name} is cheaper than {api.name} from {since} on"

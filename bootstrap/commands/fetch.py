@@ -1,0 +1,69 @@
+"""``kinokit fetch``: a model's files and nothing else, for a volume that is filled before a GPU is rented."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bootstrap import fetch as fetching
+from bootstrap import manifest, settings, site
+from bootstrap.commands import text
+from bootstrap.fetch import Progress
+from bootstrap.terminal import Terminal, running
+
+
+def fetch(
+    model: Annotated[
+        str | None, typer.Option(help="A shipped model, or a manifest's path or https URL.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where models and clips are kept.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash also what was verified before.")] = False,
+    downloader: Annotated[
+        str, typer.Option(help="kinokit, hf-transfer or hf-hub; all are verified the same way.")
+    ] = "kinokit",
+    connections: Annotated[
+        int | None, typer.Option(min=1, max=256, help="How many at once; else as many as help.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
+) -> None:
+    """Download a model's files and verify them, or go on where a download stopped."""
+    flags = {"model": model, "data_dir": data_dir, "verify": verify or None}
+    chosen = settings.load(flags, os.environ, config).settings
+    store = site.of(chosen, os.environ).data_dir / "models"
+    wanted = manifest.load(chosen.model)
+    token = chosen.hf_token.get_secret_value() if chosen.hf_token else fetching.saved_token()
+    terminal = Terminal(sys.stdout)
+    terminal.say(f"licence: {text.licence(wanted.licence, token_missing=token is None)}")
+    missing = fetching.missing_bytes(wanted, manifest_dir=Path(), store=store)
+    terminal.say(
+        f"{wanted.title}: {missing / 1e9:.2f} of {wanted.download_bytes / 1e9:.2f} GB are to be fetched"
+    )
+    notes: set[str] = set()
+
+    def report(progress: Progress) -> None:
+        if progress.note and progress.note not in notes:
+            notes.add(progress.note)
+            terminal.say(f"note: {progress.note}")
+        terminal.live(running({"name": "fetch", **{key: getattr(progress, key) for key in SHOWN}}))
+
+    fetching.fetch(
+        wanted,
+        manifest_dir=Path(),
+        store=store,
+        token=token,
+        endpoint=chosen.hf_endpoint,
+        mirrors=chosen.mirrors,
+        downloader=downloader,
+        verify=chosen.verify,
+        connections=connections,
+        report=report,
+    )
+    place = fetching.home(wanted, manifest_dir=Path(), store=store)
+    terminal.say(f"all {len(wanted.files)} files are verified: {place}")
+
+
+SHOWN = ("bytes_done", "bytes_total", "bytes_per_second", "eta_seconds")

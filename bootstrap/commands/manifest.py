@@ -1,0 +1,76 @@
+"""``kinokit manifest check | lock | schema``: for those who write manifests."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bootstrap import manifest_file, manifest_lock, settings
+from bootstrap.commands import text
+from bootstrap.errors import KitError
+from bootstrap.manifest import Manifest
+
+app = typer.Typer(name="manifest", help="Check manifests, and fill in their hashes.", no_args_is_help=True)
+
+
+@app.command()
+def check(
+    manifest: Annotated[str, typer.Argument(help="A path, an https URL, or a shipped model's name.")],
+) -> None:
+    """Read a manifest and tell every mistake of it, each with its line."""
+    read = manifest_file.load(manifest)
+    unknown = manifest_lock.unknown_hashes(read)
+    typer.echo(f"{read.name}: {len(read.files)} files, {text.size(read.download_bytes)}, no mistakes")
+    if unknown:
+        typer.echo(
+            f"no hash is known of {', '.join(unknown)}: `kinokit manifest lock {manifest}` asks the hub"
+        )
+
+
+@app.command()
+def lock(
+    manifest: Annotated[str, typer.Argument(help="A path, or a shipped model's name.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Write here instead of into the manifest itself.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
+) -> None:
+    """Fill in sizes and hashes from the hub, at the pinned revision; comments stay."""
+    if "://" in manifest:
+        raise KitError("a manifest from the net cannot be filled in", fix="save it to a file first")
+    chosen = settings.load({}, os.environ, config).settings
+    path = manifest_file.path_of(manifest)
+    read = manifest_file.load(str(path))
+    token = chosen.hf_token.get_secret_value() if chosen.hf_token else None
+    known = manifest_lock.ask(read, endpoint=chosen.hf_endpoint, token=token)
+    if not known:
+        raise KitError(
+            f"{read.name} has no files from a hub", fix="write the hashes yourself: sha256sum FILE"
+        )
+    filled, changes = manifest_lock.fill(path.read_text(encoding="utf-8"), read, known)
+    manifest_file.parse(filled, path.name)
+    manifest_lock.write(output or path, filled)
+    for change in changes:
+        was = f", was {change.old}" if change.old else ""
+        typer.echo(f"{change.path}: {change.key} {change.new}{was}")
+    typer.echo(f"{len(changes)} values filled in, {len(known)} files agree with {chosen.hf_endpoint}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of manifests, for editors; model-manifests/schema.json is this."""
+    typer.echo(schema_text(), nl=False)
+
+
+def schema_text() -> str:
+    """The schema as the file in model-manifests holds it."""
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Manifest.model_json_schema(),
+        "title": "kinokit model manifest",
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

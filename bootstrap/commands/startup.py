@@ -1,0 +1,97 @@
+"""``kinokit startup``: what to paste and type on a marketplace. Runs on your machine, rents nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bootstrap import manifest_file
+from bootstrap.errors import KitError
+from bootstrap.manifest import Manifest, Profile
+from bootstrap.platforms import clore, runpod, vast
+from bootstrap.startup import IMAGE, SCRIPT_URL, SOURCE, Order
+
+FORMS = {"clore": clore.form, "vast": vast.form, "runpod": runpod.form}
+
+
+def startup(
+    platform: Annotated[str, typer.Option(help="clore, vast or runpod.")],
+    model: Annotated[str, typer.Option(help="Which model to run.")] = "wan22",
+    service: Annotated[str, typer.Option(help="api, or ui for the studio as well.")] = "ui",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the service.")] = 8000,
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of the model; the best one sets the filters when absent.")
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="The token that the service will ask for; made at the first boot when absent."),
+    ] = None,
+    ssh_key: Annotated[Path | None, typer.Option(help="A public key file, for 22/tcp.")] = None,
+    hf_token: Annotated[
+        str | None, typer.Option(envvar="HF_TOKEN", help="For models with a licence to accept.")
+    ] = None,
+    image: Annotated[str, typer.Option(help="Any Debian or Ubuntu image, or one of the kit's.")] = IMAGE,
+    source: Annotated[
+        str, typer.Option(help="Where the kit comes from: a git URL, a wheel, or a PyPI name.")
+    ] = SOURCE,
+    script_url: Annotated[
+        str,
+        typer.Option(help="Where the start script is fetched; empty when the image starts the kit itself."),
+    ] = SCRIPT_URL,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The call of the marketplace's API instead.")
+    ] = False,
+) -> None:
+    """Print what to paste, and what to type into each field of the marketplace's form."""
+    if platform not in FORMS:
+        raise KitError(f"no marketplace is called {platform!r}", fix=f"use one of {', '.join(FORMS)}")
+    manifest = manifest_file.load(model)
+    if manifest.licence.gated and not hf_token:
+        typer.echo(
+            f"note: {model} is gated: accept {manifest.licence.accept_url}, then give --hf-token", err=True
+        )
+    order = Order(
+        manifest=manifest,
+        profile=_profile(manifest, profile),
+        service=service,
+        port=port,
+        image=image,
+        script_url=script_url or None,
+        source=source,
+        api_key=key,
+        ssh_key=ssh_key.read_text().strip() if ssh_key else None,
+        hf_token=hf_token,
+    )
+    form = FORMS[platform](order)
+    if as_json:
+        typer.echo(json.dumps({"method": form.method, "url": form.url, "body": form.body}, indent=2))
+    else:
+        notes = [*form.notes, *([] if profile else _smaller(manifest))]
+        typer.echo(replace(form, notes=tuple(notes)).text())
+
+
+def _smaller(manifest: Manifest) -> list[str]:
+    """The filters are the best profile's: that less will do, too, is worth money."""
+    best, *others = manifest.profiles
+    less = [each for each in others if each.needs.compute_capability == best.needs.compute_capability]
+    if not less:
+        return []
+    named = ", ".join(f"{each.name} ({each.needs.vram_gib:g} GiB)" for each in less)
+    return [
+        f"the filters are those of the quickest profile, {best.name} ({best.needs.vram_gib:g} GiB of GPU"
+        f" memory); for a smaller and cheaper GPU give --profile with one of {named}"
+    ]
+
+
+def _profile(manifest: Manifest, name: str | None) -> Profile:
+    if name is None:
+        return manifest.profiles[0]
+    for profile in manifest.profiles:
+        if profile.name == name:
+            return profile
+    known = ", ".join(profile.name for profile in manifest.profiles)
+    raise KitError(f"{manifest.name} has no profile {name!r}", fix=f"use one of {known}")

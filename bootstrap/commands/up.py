@@ -1,0 +1,173 @@
+"""``kinokit up``: check the settings, then become the agent, or start one in the background."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from bootstrap import listener, occupancy, settings, site
+from bootstrap.errors import KitError
+from bootstrap.settings import Settings
+
+ANSWER_SECONDS = 60.0
+
+
+def up(
+    model: Annotated[
+        str | None, typer.Option(help="A shipped model, or a manifest's path or https URL.")
+    ] = None,
+    service: Annotated[str | None, typer.Option(help="api: programs only; ui: the studio as well.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen at; 127.0.0.1 keeps others out.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen at.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where models, clips and the queue are kept.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="A profile of the model; else the best that fits.")
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help="Take this marketplace as given.")] = None,
+    public_url: Annotated[str | None, typer.Option(help="The address for people, when it is known.")] = None,
+    auth: Annotated[
+        str | None, typer.Option(help="auto, on or off; auto: on when others reach the port.")
+    ] = None,
+    hf_endpoint: Annotated[str | None, typer.Option(help="The model hub.")] = None,
+    mirrors: Annotated[str | None, typer.Option(help="Mirrors of the hub, with commas.")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash files again that were verified before.")
+    ] = False,
+    idle_stop_minutes: Annotated[
+        float | None, typer.Option(help="Stop the rented box after so long without work.")
+    ] = None,
+    hourly_cost: Annotated[
+        float | None, typer.Option(help="US dollars an hour, shown beside what waits.")
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return once it answers; it goes on in the background.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
+) -> None:
+    """Start the service: the port answers at once, the model follows."""
+    flags: dict[str, Any] = {
+        "model": model,
+        "service": service,
+        "host": host,
+        "port": port,
+        "data_dir": str(data_dir) if data_dir else None,
+        "profile": profile,
+        "platform": platform,
+        "public_url": public_url,
+        "auth": auth,
+        "hf_endpoint": hf_endpoint,
+        "mirrors": mirrors,
+        "verify": verify or None,
+        "idle_stop_minutes": idle_stop_minutes,
+        "hourly_cost": hourly_cost,
+        "detach": detach or None,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    chosen = settings.load(given, os.environ, config).settings
+    where = site.of(chosen, os.environ).data_dir
+    command = agent_command(chosen, where, given, config)
+    if chosen.detach:
+        start_detached(command, where)
+    else:
+        become(command)
+
+
+def agent_command(chosen: Settings, data_dir: Path, flags: dict[str, Any], config: Path | None) -> list[str]:
+    """The same flags again: the agent reads the settings itself, so no secret is on a command line."""
+    command = [sys.executable, "-m", "bootstrap.agent"]
+    command += ["--host", chosen.host, "--port", str(chosen.port), "--data-dir", str(data_dir)]
+    on = {"on": True, "off": False, "auto": not listener.is_loopback(chosen.host)}[chosen.auth]
+    command += ["--service", chosen.service, "--auth", "on" if on else "off", "--flags", json.dumps(flags)]
+    return [*command, "--config", str(config)] if config else command
+
+
+def become(command: list[str]) -> NoReturn:
+    """The agent takes this process over: signals and Ctrl-C reach it directly."""
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606
+
+
+def start_detached(command: list[str], data_dir: Path) -> None:
+    """Start the agent and return once the page answers and the machine is known to suit the model."""
+    process = subprocess.Popen(
+        [*command, "--quiet"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    until = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            raise _ended(process, data_dir)
+        record = occupancy.record(data_dir) or {}
+        if (
+            record.get("pid") == process.pid
+            and _past_choice(data_dir, record["started_at"])
+            and _answers(record)
+        ):
+            _tell(record)
+            return
+        time.sleep(0.05)
+    raise KitError(
+        f"the service did not answer within {ANSWER_SECONDS:.0f} s (process {process.pid})",
+        fix="read `kinokit logs`, or end it with `kinokit down`",
+    )
+
+
+def _tell(record: dict[str, Any]) -> None:
+    token = Path(record["token_file"]).read_text().split()[0]
+    typer.echo(f"{record['url']}/?token={token}" if record["auth"] else f"{record['url']}/")
+    typer.echo(f"kinokit runs in the background (process {record['pid']}): kinokit status, logs, down")
+
+
+def _past_choice(data_dir: Path, started_at: float) -> bool:
+    """A model that does not fit ends the agent: wait for that, it takes a second."""
+    document = boot_document(data_dir)
+    if (document.get("failure") or {}).get("ends"):
+        return False
+    return document.get("started_at", 0) >= started_at and document.get("state") not in (
+        None, "starting", "detecting", "choosing",
+    )  # fmt: skip
+
+
+def boot_document(data_dir: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((data_dir / "boot.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _answers(record: dict[str, Any]) -> bool:
+    from bootstrap.watch import get  # loads urllib: only for a start in the background
+
+    return get(record["local_url"], "/healthz") is not None
+
+
+def _ended(process: subprocess.Popen[str], data_dir: Path) -> KitError:
+    """The agent's own words: on its error output, or in the boot document when the boot had begun."""
+    assert process.stderr is not None
+    said = process.stderr.read().strip()
+    failure = boot_document(data_dir).get("failure")
+    if said.startswith("error: ") and "\n  fix: " in said:
+        problem, _, fix = said.removeprefix("error: ").rpartition("\n  fix: ")
+        error = KitError(problem, fix=fix)
+    elif failure:
+        error = KitError(failure["problem"], fix=failure["fix"])
+    else:
+        error = KitError(
+            f"the agent ended with exit code {process.returncode}: {said[-1500:]}", fix="read `kinokit logs`"
+        )
+    error.exit_code = process.returncode or 1  # type: ignore[attr-defined]
+    return error

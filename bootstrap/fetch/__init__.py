@@ -1,0 +1,77 @@
+"""Fetching a model's files: in parallel, verified while they arrive, resumed after any stop.
+
+Give ``fetch`` a manifest and a store; what it returns has been checked byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bootstrap.fetch import run
+from bootstrap.fetch import store as _store
+from bootstrap.fetch.progress import FileProgress, Progress
+from bootstrap.manifest import Manifest
+
+__all__ = ["FileProgress", "Progress", "component_paths", "fetch", "home", "missing_bytes", "saved_token"]
+
+
+def home(manifest: Manifest, *, manifest_dir: Path, store: Path) -> Path:
+    """The folder that holds all of the manifest's files once they are fetched."""
+    return _store.home(manifest.source, manifest_dir=manifest_dir, store=store.absolute())
+
+
+def fetch(
+    manifest: Manifest,
+    *,
+    manifest_dir: Path,
+    store: Path,
+    token: str | None,
+    endpoint: str,
+    mirrors: Sequence[str] = (),
+    downloader: str = "kinokit",
+    verify: bool = False,
+    connections: int | None = None,
+    arrived: Callable[[Path], None] = lambda _: None,
+    report: Callable[[Progress], None],
+) -> dict[str, Path]:
+    """Make every file of the manifest be there, verified; KitError when that cannot be.
+
+    ``endpoint`` is the hub; ``token`` is shown to it alone, never to ``mirrors`` nor to the storage that
+    either redirects to. ``verify`` hashes also what was verified before. ``connections`` fixes their number,
+    which otherwise follows what the link gives. ``arrived`` is told each file's absolute place as soon as the
+    file is verified there, from any thread. The result maps a manifest's file path to its place.
+    """
+    order = run.Order(
+        manifest=manifest,
+        manifest_dir=manifest_dir,
+        home=home(manifest, manifest_dir=manifest_dir, store=store),
+        token=token,
+        endpoint=endpoint,
+        mirrors=tuple(mirrors),
+        downloader=downloader,
+        verify=verify,
+        connections=connections,
+        arrived=arrived,
+    )
+    return run.run(order, report)
+
+
+def saved_token() -> str | None:
+    """The token of ``hf auth login`` on this box, for when no setting names one."""
+    from huggingface_hub import get_token  # imported here: the boot does not wait for it
+
+    return get_token()
+
+
+def missing_bytes(manifest: Manifest, *, manifest_dir: Path, store: Path) -> int:
+    """The size of the files that are not there and verified yet; touches nothing."""
+    place = home(manifest, manifest_dir=manifest_dir, store=store)
+    return sum(file.bytes for file in _store.missing(manifest, place))
+
+
+def component_paths(manifest: Manifest, *, manifest_dir: Path, store: Path) -> dict[str, Path]:
+    """Each role's file or folder, as an absolute path."""
+    place = home(manifest, manifest_dir=manifest_dir, store=store)
+    kept_at = {file.path: file.kept_at for file in manifest.files}
+    return {role: place / kept_at.get(path, path) for role, path in manifest.components.items()}

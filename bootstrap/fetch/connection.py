@@ -1,0 +1,316 @@
+"""One HTTP/1.1 connection that receives straight into the caller's buffer.
+
+HTTP/2 would put every range on one TCP flow, and a library's layers cost more than the transfer on a box
+with few cores. What is needed of HTTP here is small: GET and HEAD, ranges, keep-alive, three framings.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from bootstrap import __version__
+
+CONNECT_SECONDS = 10.0
+TICK_SECONDS = 1.0  # how long a receive may take before it says how far it is
+MAX_HEAD_BYTES = 128 * 1024
+
+
+class Broken(ConnectionError):
+    """The server ended the answer early, or it is not HTTP."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who is talked to, and who may see a token."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        parts = urlsplit(url)
+        scheme = parts.scheme.lower()
+        return cls(scheme, (parts.hostname or "").lower(), parts.port or (443 if scheme == "https" else 80))
+
+    def __str__(self) -> str:
+        return self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
+
+    @property
+    def host_header(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+
+def target_of(url: str) -> str:
+    """What stands in the request line."""
+    parts: SplitResult = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+
+
+@dataclass(frozen=True)
+class Head:
+    """Status and headers of an answer; header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def number(self, name: str) -> int | None:
+        text = self.headers.get(name, "").strip()
+        return int(text) if text.isascii() and text.isdigit() else None
+
+
+class Connection:
+    """Talks to one origin; not shared between threads, but ``abort`` may come from any."""
+
+    def __init__(self, origin: Origin) -> None:
+        self.origin = origin
+        self._socket: socket.socket | None = None
+        self._spare = b""  # what came with the head, or after a chunk
+        self._left: int | None = 0  # of the body or the chunk; None: until the server closes
+        self._chunked = False
+        self._chunks_end = False
+        self._keep = True
+        self._aborted = False
+
+    def request(self, method: str, target: str, headers: Mapping[str, str], *, seconds: float) -> Head:
+        """Send a request, read the answer's head; an idle connection that died meanwhile is replaced once."""
+        fresh = self._socket is None
+        try:
+            return self._request(method, target, headers, seconds)
+        except (ConnectionError, ssl.SSLError):
+            if fresh or self._aborted:
+                raise
+            self.close()
+            return self._request(method, target, headers, seconds)
+
+    def _request(self, method: str, target: str, headers: Mapping[str, str], seconds: float) -> Head:
+        if self._socket is None:
+            self._socket = self._connect()
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {self.origin.host_header}"]
+        lines += [f"User-Agent: kinokit/{__version__}", "Accept: */*", "Accept-Encoding: identity"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        self._socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        head = self._read_head(time.monotonic() + seconds)
+        self._frame(method, head)
+        return head
+
+    def _connect(self) -> socket.socket:
+        plain = socket.create_connection((self.origin.host, self.origin.port), CONNECT_SECONDS)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made: socket.socket = plain
+        if self.origin.scheme == "https":
+            try:
+                made = tls().wrap_socket(plain, server_hostname=self.origin.host)
+            except BaseException:
+                plain.close()
+                raise
+        made.settimeout(None)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(TICK_SECONDS))
+        self._aborted = False
+        return made
+
+    def _read_head(self, deadline: float) -> Head:
+        received = b""
+        buffer = bytearray(16 * 1024)
+        while True:
+            end = received.find(b"\r\n\r\n")
+            if end >= 0:
+                head = _parse(received[:end])
+                received = received[end + 4 :]
+                if head.status >= 200:
+                    self._spare = received
+                    return head
+                continue
+            if len(received) > MAX_HEAD_BYTES:
+                raise Broken("the answer has no end of its headers")
+            count = self._receive_some(memoryview(buffer))
+            if count == 0 and time.monotonic() > deadline:
+                raise TimeoutError("no answer")
+            received += buffer[:count]
+
+    def _frame(self, method: str, head: Head) -> None:
+        self._keep = "close" not in head.headers.get("connection", "").lower()
+        self._chunked = "chunked" in head.headers.get("transfer-encoding", "").lower()
+        self._chunks_end = False
+        if method == "HEAD" or head.status in (204, 304):
+            self._chunked, self._left = False, 0
+        elif self._chunked:
+            self._left = 0
+        else:
+            self._left = head.number("content-length")
+            self._keep = self._keep and self._left is not None
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the body has been received to its end."""
+        return self._chunks_end if self._chunked else self._left == 0
+
+    def receive(self, view: memoryview) -> int:
+        """Bytes of the body put into ``view``; 0 when none came for a second, or ``at_end``.
+
+        Raises Broken when the server closes before the length it announced.
+        """
+        if self._chunked and self._left == 0 and not self._chunks_end:
+            self._next_chunk()
+        if self.at_end or not len(view):
+            return 0
+        wanted = view if self._left is None else view[: self._left]
+        if self._spare:
+            count = min(len(self._spare), len(wanted))
+            wanted[:count] = self._spare[:count]
+            self._spare = self._spare[count:]
+        else:
+            try:
+                count = self._fill(wanted)
+            except Broken:
+                if self._left is None:
+                    self._left = 0
+                    return 0
+                raise
+        if self._left is not None:
+            self._left -= count
+        return count
+
+    def _next_chunk(self) -> None:
+        line = self._line()
+        if not line.strip() and not self._spare:
+            line = self._line()
+        try:
+            self._left = int(line.split(b";")[0].strip() or self._line().split(b";")[0].strip(), 16)
+        except ValueError as error:
+            raise Broken("a chunk has no length") from error
+        if self._left == 0:
+            while self._line().strip():
+                pass
+            self._chunks_end = True
+
+    def _line(self) -> bytes:
+        deadline = time.monotonic() + CONNECT_SECONDS
+        buffer = bytearray(4096)
+        while b"\n" not in self._spare:
+            count = self._receive_some(memoryview(buffer))
+            if len(self._spare) > MAX_HEAD_BYTES or (count == 0 and time.monotonic() > deadline):
+                raise Broken("a chunk has no length")
+            self._spare += buffer[:count]
+        line, _, self._spare = self._spare.partition(b"\n")
+        return line
+
+    def _fill(self, view: memoryview) -> int:
+        """As much of ``view`` as comes within a tick; blocks are few, so Python is woken seldom."""
+        if self.origin.scheme != "https":
+            return self._receive_some(view, socket.MSG_WAITALL)
+        until = time.monotonic() + TICK_SECONDS
+        count = self._receive_some(view)
+        while 0 < count < len(view) and time.monotonic() < until:  # TLS gives 16 KiB at a time
+            try:
+                more = self._receive_some(view[count:])
+            except Broken:
+                break  # the next call says so again
+            if more == 0:
+                break
+            count += more
+        return count
+
+    def _receive_some(self, view: memoryview, flags: int = 0) -> int:
+        assert self._socket is not None, "received before a request"
+        try:
+            count = self._socket.recv_into(view, 0, flags) if flags else self._socket.recv_into(view)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            if self._aborted:
+                raise Broken("replaced") from None
+            return 0
+        except ssl.SSLEOFError as error:
+            raise Broken("the server closed the connection") from error
+        if count == 0:
+            raise Broken("the server closed the connection")
+        return count
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may follow on this connection."""
+        return (
+            self._socket is not None and self._keep and self.at_end and not self._spare and not self._aborted
+        )
+
+    def finish(self) -> None:
+        """Keep the connection for the next request if the answer was read to its end, else drop it."""
+        if not self.reusable:
+            self.close()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+
+    def abort(self) -> None:
+        """Make whoever waits in ``receive`` fail at once."""
+        self._aborted = True
+        current = self._socket
+        if current is not None:
+            try:
+                socket.socket.shutdown(current, socket.SHUT_RDWR)  # of a TLS socket: the plain one below
+            except OSError:
+                return
+
+
+class Unzipped:
+    """The body of a server that compresses what it was asked not to."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        self._buffer = bytearray(64 * 1024)
+
+    @property
+    def at_end(self) -> bool:
+        return self._connection.at_end and not self._inflate.unconsumed_tail
+
+    def receive(self, view: memoryview) -> int:
+        tail = self._inflate.unconsumed_tail
+        if not tail:
+            count = self._connection.receive(memoryview(self._buffer))
+            tail = bytes(self._buffer[:count])
+        try:
+            plain = self._inflate.decompress(tail, len(view))
+        except zlib.error as error:
+            raise Broken("the compressed answer is damaged") from error
+        view[: len(plain)] = plain
+        return len(plain)
+
+
+def _parse(head: bytes) -> Head:
+    first, *lines = head.decode("latin-1").split("\r\n")
+    words = first.split(" ", 2)
+    if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
+        raise Broken("the answer is not HTTP/1.1")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.strip().lower()] = value.strip()
+    return Head(int(words[1]), headers)
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """The system's certificates (``SSL_CERT_FILE`` counts); certifi's on an image that has none."""
+    context = ssl.create_default_context()
+    paths = ssl.get_default_verify_paths()
+    if not context.cert_store_stats()["x509_ca"] and not (paths.capath and any(Path(paths.capath).iterdir())):
+        import certifi  # comes with httpx; needed only on images without ca-certificates
+
+        context.load_verify_locations(certifi.where())
+    return context

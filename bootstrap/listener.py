@@ -1,0 +1,74 @@
+"""The port: bound before anything else, so that whoever comes early waits instead of being refused."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any, NamedTuple
+
+from bootstrap.errors import KitError
+
+BACKLOG = 2048
+
+
+class Bound(NamedTuple):
+    """When the agent's own code began, and when the port was bound; seconds since the epoch."""
+
+    started_at: float
+    at: float
+
+
+ANY = ("0.0.0.0", "::", "")  # noqa: S104 - recognised here, chosen in the settings
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen. KitError names who holds a port that is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise _explained(error, host, port) from error
+
+
+def local_url(host: str, port: int) -> str:
+    """How this machine itself reaches the port."""
+    if host in ANY or is_loopback(host):
+        host = "127.0.0.1" if ":" not in host else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+def _explained(error: OSError, host: str, port: int) -> KitError:
+    if error.errno == errno.EADDRINUSE:
+        holder = _holder(port)
+        return KitError(
+            f"port {port} is in use{f' by {holder}' if holder else ''}",
+            fix="end that program, or choose another port: --port 8001 (make up PORT=8001)",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return KitError(f"port {port} needs more rights than this user has", fix="choose a port above 1023")
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return KitError(
+            f"{host} is not an address of this machine",
+            fix="use --host 0.0.0.0 for all, 127.0.0.1 for this one",
+        )
+    return KitError(
+        f"port {port} at {host} cannot be used: {error.strerror or error}", fix="choose another one"
+    )
+
+
+def _holder(port: int) -> str | None:
+    """Who listens there, as far as this user may see."""
+    import psutil  # only for this message; the port is bound before anything heavy is imported
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            address: Any = connection.laddr  # host and port, or nothing at all
+            if connection.status == psutil.CONN_LISTEN and address and address[1] == port and connection.pid:
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except psutil.Error:
+        return None
+    return None

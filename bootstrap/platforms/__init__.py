@@ -1,0 +1,55 @@
+"""The marketplaces, one file each. Adding one: its file, a line here, its rows in the table of its tests."""
+
+from __future__ import annotations
+
+from bootstrap.errors import KitError
+from bootstrap.platforms import bare, clore, docker, runpod, runpod_serverless, vast
+from bootstrap.platforms.base import Env, Platform, Stop, StopRequest
+
+__all__ = ["PLATFORMS", "Platform", "Stop", "StopRequest", "detect", "public_url"]
+
+# Asked in this order: a serverless worker looks like a pod too, and `bare` always says yes.
+PLATFORMS: dict[str, Platform] = {
+    platform.NAME: platform for platform in (runpod_serverless, runpod, vast, clore, docker, bare)
+}
+
+
+def detect(env: Env, *, named: str | None = None, in_container: bool = False) -> Platform:
+    """The ``named`` one, else what ``PLATFORM`` names, else the first that recognises itself.
+
+    ``in_container`` is ``docker.is_container()``: a fact of the disk that no variable tells.
+    KitError for a name that is not known.
+    """
+    named = named or env.get("KINOKIT_PLATFORM") or env.get("PLATFORM") or ""
+    named = named.strip().lower().replace("_", "-")
+    if named:
+        if named not in PLATFORMS:
+            raise KitError(
+                f"PLATFORM is {named!r}, which is not known", fix=f"set it to one of {', '.join(PLATFORMS)}"
+            )
+        return PLATFORMS[named]
+    env = {**env, "KINOKIT_CONTAINER": "1"} if in_container else env
+    return next(platform for platform in PLATFORMS.values() if platform.is_here(env))
+
+
+def stop_box(stop: Stop, env: Env) -> bool:
+    """Send the request that stops this box; False when there is none or it was refused. Takes up to 20 s."""
+    import httpx  # only a box that stops itself pays for the import
+
+    key = env.get(stop.request.key_variable) if stop.request else None
+    if stop.request is None or not key:
+        return False
+    headers = {"Authorization": f"Bearer {key}"}
+    try:
+        answer = httpx.request(
+            stop.request.method, stop.request.url, headers=headers, json=stop.request.body, timeout=20
+        )
+    except httpx.HTTPError:
+        return False
+    return answer.is_success
+
+
+def public_url(platform: Platform, env: Env, port: int) -> str | None:
+    """An explicit PUBLIC_URL first, then what the platform says; without a slash at the end."""
+    url = env.get("KINOKIT_PUBLIC_URL") or env.get("PUBLIC_URL") or platform.public_url(env, port)
+    return url.rstrip("/") if url else None

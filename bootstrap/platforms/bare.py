@@ -1,0 +1,30 @@
+"""A machine of one's own, without a marketplace or a container."""
+
+from __future__ import annotations
+
+import platformdirs
+
+from bootstrap.platforms.base import Env, Stop
+
+NAME = "bare"
+TITLE = "this machine"
+PROXY_TIMEOUT_SECONDS: float | None = None
+
+
+def is_here(env: Env) -> bool:
+    return True
+
+
+def public_url(env: Env, port: int) -> str | None:
+    return env.get("PUBLIC_URL") or f"http://127.0.0.1:{port}"
+
+
+def data_dir(env: Env) -> str:
+    """Where this user's programs keep their data, ~/.local/share/kinokit on Linux."""
+    if env.get("XDG_DATA_HOME"):
+        return f"{env['XDG_DATA_HOME']}/kinokit"
+    return f"{env['HOME']}/.local/share/kinokit" if env.get("HOME") else platformdirs.user_data_dir("kinokit")
+
+
+def stop(env: Env) -> Stop:
+    return Stop("`kinokit down` ends the service; this machine is not rented")

@@ -1,0 +1,56 @@
+"""What every marketplace's file offers: who am I, where am I reached, where do files stay, how do I stop.
+
+All functions are pure over the environment of the container. Addresses are computed at each boot and
+never kept: port mappings and public addresses change when a box is started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Env = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """The request that stops this box, sent with a key that can do nothing else.
+
+    The key is named by its variable and not held here, so that it cannot be printed by accident.
+    """
+
+    method: Literal["POST", "PUT"]
+    url: str
+    key_variable: str
+    body: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Stop:
+    """How the box ends its own rent. Without a ``request`` only a person can."""
+
+    description: str
+    request: StopRequest | None = None
+
+
+class Platform(Protocol):
+    """One marketplace; a module with these names."""
+
+    NAME: str
+    TITLE: str
+    PROXY_TIMEOUT_SECONDS: (
+        float | None
+    )  # the platform cuts a request that takes longer; None when it does not
+
+    def is_here(self, env: Env) -> bool:
+        """Is this container on the platform?"""
+
+    def public_url(self, env: Env, port: int) -> str | None:
+        """Where a person reaches the port; None when the platform does not say."""
+
+    def data_dir(self, env: Env) -> str:
+        """The directory that survives the longest."""
+
+    def stop(self, env: Env) -> Stop:
+        """How the box stops itself."""

@@ -1,0 +1,36 @@
+"""A container on one's own machine, or on a marketplace that is not known here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bootstrap.platforms import bare
+from bootstrap.platforms.base import Env, Stop
+
+NAME = "docker"
+TITLE = "Docker"
+PROXY_TIMEOUT_SECONDS: float | None = None
+
+
+def is_here(env: Env) -> bool:
+    """``container`` is what podman, systemd-nspawn and the kit's own images set."""
+    return bool(env.get("container") or env.get("KINOKIT_CONTAINER") or env.get("KUBERNETES_SERVICE_HOST"))
+
+
+def public_url(env: Env, port: int) -> str | None:
+    """A container does not know the port that it was published at."""
+    return env.get("PUBLIC_URL") or None
+
+
+def data_dir(env: Env) -> str:
+    """A user's own, as without a container: the kit's images say KINOKIT_DATA_DIR=/data and mount it."""
+    return bare.data_dir(env)
+
+
+def stop(env: Env) -> Stop:
+    return Stop("`docker stop` ends the container")
+
+
+def is_container(root: Path = Path("/")) -> bool:
+    """Docker and podman leave these files; for ``platforms.detect``, which puts it into the environment."""
+    return (root / ".dockerenv").exists() or (root / "run/.containerenv").exists()

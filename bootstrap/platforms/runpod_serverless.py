@@ -1,0 +1,31 @@
+"""RunPod serverless workers. https://docs.runpod.io/serverless/load-balancing/overview"""
+
+from __future__ import annotations
+
+from bootstrap.platforms.base import Env, Stop
+
+NAME = "runpod-serverless"
+TITLE = "RunPod serverless"
+PROXY_TIMEOUT_SECONDS: float | None = (
+    330.0  # of a load-balancing endpoint; a queue endpoint has its own limits
+)
+
+
+def is_here(env: Env) -> bool:
+    """A worker also has RUNPOD_POD_ID, so this is asked before the pod's file."""
+    return bool(env.get("RUNPOD_WEBHOOK_GET_JOB") or env.get("RUNPOD_ENDPOINT_ID"))
+
+
+def public_url(env: Env, port: int) -> str | None:
+    """The endpoint's own address, one for all of its workers; it asks for the account's API key."""
+    endpoint = env.get("RUNPOD_ENDPOINT_ID")
+    return f"https://{endpoint}.api.runpod.ai" if endpoint else None
+
+
+def data_dir(env: Env) -> str:
+    """The network volume, which is mounted elsewhere than in a pod."""
+    return "/runpod-volume/kinokit"
+
+
+def stop(env: Env) -> Stop:
+    return Stop("RunPod ends an idle worker itself, after the idle time of the endpoint")

@@ -1,0 +1,82 @@
+"""What a clip costs on an offer: the price of its time, and its share of start and download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel
+
+from bootstrap.manifest import Manifest
+from bootstrap.rent.market import Offer
+
+FILE = Path(__file__).with_name("clip_times.yaml")
+# From order to running container, and from files to ready: marketplaces' own figures, median 3.3 minutes.
+START_SECONDS = 240
+# A link gives this part of what a host advertises.
+LINK_SHARE = 0.7
+SLOWEST_LINK_MBPS = 100.0  # taken where the marketplace does not say
+PACKAGES_BYTES = 3.2e9
+
+
+class ClipTimes(BaseModel):
+    """Seconds of a clip on the reference card, and speeds of others against it (1.0 is the same)."""
+
+    date: str
+    reference: str
+    seconds: dict[str, float]
+    speed: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One offer, judged for a session of a number of clips."""
+
+    offer: Offer
+    clip_seconds: float | None  # None: this card's speed is not known
+    ready_seconds: float  # from the order to the first clip that can be made
+    download_dollars: float
+    session_dollars: float | None
+    dollars_per_clip: float | None
+
+
+@cache
+def clip_times(file: Path = FILE) -> ClipTimes:
+    return ClipTimes.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+def clip_seconds(model: str, gpu: str, times: ClipTimes | None = None) -> float | None:
+    """Scaled from the reference card; None when the model or the card is not in the table."""
+    times = times or clip_times()
+    # "H100" stands in "H100 SXM" and in "H100 NVL": the longest name that fits is the card.
+    known = [name for name in times.speed if name.lower() in gpu.lower().replace("_", " ")]
+    if not known or model not in times.seconds:
+        return None
+    return times.seconds[model] / times.speed[max(known, key=len)]
+
+
+def estimate(offer: Offer, manifest: Manifest, clips: int) -> Estimate:
+    """Dollars of a session: start, download, ``clips`` clips one after the other."""
+    size = sum(file.bytes for file in manifest.files) + PACKAGES_BYTES
+    link = (offer.down_mbps or SLOWEST_LINK_MBPS) * LINK_SHARE * 1e6 / 8
+    ready = START_SECONDS + size / link
+    download = size / 1e9 * offer.dollars_per_gb_down
+    seconds = clip_seconds(manifest.name, offer.gpu)
+    if seconds is None:
+        return Estimate(offer, None, ready, download, None, None)
+    session = (ready + clips * seconds) / 3600 * offer.dollars_per_hour + download
+    return Estimate(offer, seconds, ready, download, session, session / clips)
+
+
+def rank(offers: Sequence[Offer], manifest: Manifest, clips: int) -> list[Estimate]:
+    """Cheapest clip first; cards of unknown speed last, by their price."""
+    return sorted(
+        (estimate(offer, manifest, clips) for offer in offers),
+        key=lambda each: (
+            each.dollars_per_clip is None,
+            each.dollars_per_clip or each.offer.dollars_per_hour,
+        ),
+    )

@@ -1,0 +1,260 @@
+"""All configuration, in one place: flags, then the environment, then a YAML file, then the defaults.
+
+Everything is validated together, and every value knows where it came from. Nothing else in bootstrap reads
+the environment for a setting; what names a marketplace is read in ``bootstrap.platforms``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticUndefined
+
+from bootstrap.errors import KitError
+from bootstrap.mistakes import Document, of_schema
+from bootstrap.platforms import PLATFORMS
+
+PREFIX = "KINOKIT_"
+FILE_NAME = "kinokit.yaml"
+# Names that marketplaces and the hub use, read after KINOKIT_<NAME>.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "model": ("MODEL",),
+    "service": ("SERVICE",),
+    "port": ("PORT",),
+    "platform": ("PLATFORM",),
+    "public_url": ("PUBLIC_URL",),
+    "hf_token": ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+    "hf_endpoint": ("HF_ENDPOINT",),
+    # Vast's Open button opens the page with ?token= and this value
+    "token": ("OPEN_BUTTON_TOKEN",),
+}
+
+
+class Settings(BaseModel):
+    """What a user may set. The flag of ``data_dir`` is --data-dir, its variable KINOKIT_DATA_DIR."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    model: Annotated[
+        str, Field(min_length=1, description="A shipped model, or your own manifest's path or URL")
+    ] = "demo"
+    service: Annotated[
+        Literal["api", "ui"], Field(description="api: programs only; ui: the studio as well")
+    ] = "ui"
+    host: Annotated[str, Field(description="The address to listen at; 127.0.0.1 keeps others out")] = (
+        "0.0.0.0"  # noqa: S104
+    )
+    port: Annotated[int, Field(ge=1, le=65535, description="The port to listen at")] = 8000
+    data_dir: Annotated[
+        Path | None, Field(description="Models, clips, queue; else the platform's directory")
+    ] = None
+    platform: Annotated[
+        str | None, Field(description="Marketplace; else recognised from the environment")
+    ] = None
+    public_url: Annotated[
+        str | None, Field(pattern="^https?://", description="Address for people, when known")
+    ] = None
+    profile: Annotated[
+        str | None, Field(description="A profile of the manifest; else the best that fits")
+    ] = None
+    auth: Annotated[
+        Literal["auto", "on", "off"], Field(description="auto: on when others can reach the port")
+    ] = "auto"
+    token: Annotated[SecretStr | None, Field(description="The API token; else one is made")] = None
+    hf_token: Annotated[SecretStr | None, Field(description="For gated models; sent to the hub only")] = None
+    hf_endpoint: Annotated[str, Field(pattern="^https?://", description="The model hub")] = (
+        "https://huggingface.co"
+    )
+    mirrors: Annotated[tuple[str, ...], Field(description="Hub mirrors, tried in order after the hub")] = ()
+    verify: Annotated[bool, Field(description="Hash files again that were verified at an earlier boot")] = (
+        False
+    )
+    idle_stop_minutes: Annotated[
+        float | None,
+        Field(gt=0, description="Stop the rented box after so long without work; never when absent"),
+    ] = None
+    hourly_cost: Annotated[
+        float | None, Field(ge=0, description="US dollars an hour, shown beside what waits")
+    ] = None
+    max_queued: Annotated[int, Field(ge=1, description="Clips that may wait; more are refused")] = 100
+    keep_days: Annotated[
+        float | None, Field(gt=0, description="Finished clips are deleted after this; never when absent")
+    ] = None
+    database_url: Annotated[
+        SecretStr | None, Field(description="The queue's PostgreSQL, for several fronts; else a file")
+    ] = None
+    detach: Annotated[
+        bool, Field(description="Return once the service is up; it goes on in the background")
+    ] = False
+
+    @field_validator("mirrors", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """An environment variable or a flag writes several addresses with commas."""
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @field_validator("mirrors")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [address for address in value if not address.startswith(("http://", "https://"))]
+        if wrong:
+            raise ValueError(f"must begin with http:// or https://: {', '.join(wrong)}")
+        return value
+
+    @field_validator("platform")
+    @classmethod
+    def _known_platform(cls, value: str | None) -> str | None:
+        name = (value or "").strip().lower().replace("_", "-") or None
+        if name is not None and name not in PLATFORMS:
+            raise ValueError(f"must be one of {', '.join(PLATFORMS)}")
+        return name
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The settings, and where each value came from: "flag --port", "environment PORT", a file, "default"."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """Name, value and source of every setting, for people; secrets are masked."""
+        return {
+            name: {"value": _masked(value), "source": self.sources[name]} for name, value in self.settings
+        }
+
+
+class BadSettings(KitError):
+    """Everything that is wrong with the configuration, at once."""
+
+    def __init__(self, problems: list[str]) -> None:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(
+            f"the configuration has {len(problems)} mistake{'s' if len(problems) > 1 else ''}:\n{lines}",
+            fix="correct them where they were set; `kinokit config` shows every setting and its source",
+        )
+        self.problems = tuple(problems)
+
+
+def load(flags: Mapping[str, Any], env: Mapping[str, str], file: Path | None = None) -> Configuration:
+    """Put the configuration together.
+
+    ``flags``: None means "not given". ``file``: an explicit file must exist; KINOKIT_CONFIG names one too;
+    else ``kinokit.yaml`` of the working directory is read when there is one.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    problems = _unknown_variables(env)
+    written, file_name, file_problems = _from_file(file or _path(env.get(f"{PREFIX}CONFIG")))
+    for name in Settings.model_fields:
+        value, source = _first(name, flags, env, written, file_name)
+        sources[name] = source
+        if source != "default":
+            values[name] = value
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as errors:
+        problems += [_worded(dict(error), values, sources) for error in errors.errors(include_url=False)]
+    problems += file_problems
+    if problems:
+        raise BadSettings(problems)
+    return Configuration(settings, sources)
+
+
+def _first(
+    name: str, flags: Mapping[str, Any], env: Mapping[str, str], written: Mapping[str, Any], file_name: str
+) -> tuple[Any, str]:
+    """The value that wins and its source. An empty variable is as good as none: compose files set them."""
+    if flags.get(name) is not None:
+        return flags[name], f"flag --{name.replace('_', '-')}"
+    for variable in (f"{PREFIX}{name.upper()}", *ALIASES.get(name, ())):
+        if env.get(variable):
+            return env[variable], f"environment {variable}"
+    if name in written:
+        return written[name], file_name
+    return None, "default"
+
+
+def _from_file(path: Path | None) -> tuple[dict[str, Any], str, list[str]]:
+    """The file's values, its name, and what is wrong with its keys; values are checked with all others."""
+    explicit = path is not None
+    path = path or Path(FILE_NAME)
+    if not path.is_file():
+        problems = [f"the configuration file {path} does not exist"] if explicit else []
+        return {}, str(path), problems
+    try:
+        document = Document(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, str(path), [f"{path} cannot be read: {error}"]
+    if document.data is None or document.mistakes:
+        return {}, str(path), [f"{path}, {mistake}" for mistake in document.mistakes]
+    if not isinstance(document.data, dict):
+        return {}, str(path), [f"{path}: must be lines of `name: value`"]
+    unknown = [m for m in of_schema(document, Settings) if m.problem.startswith("unknown key")]
+    known = {name: value for name, value in document.data.items() if name in Settings.model_fields}
+    return known, str(path), [f"{path}, {mistake}" for mistake in unknown]
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+# Variables of the kit that are not settings: read by the start script, the images and the manifests.
+OTHERS = frozenset(
+    f"{PREFIX}{name}"
+    for name in (
+        "CONFIG",
+        "SOURCE",
+        "HOME",
+        "LOGGING",
+        "CONTAINER",
+        "AS_ROOT",
+        "IMAGE",
+        "MANIFESTS",
+    )
+)
+
+
+def _unknown_variables(env: Mapping[str, str]) -> list[str]:
+    """A misspelt KINOKIT_ variable is told only when it looks like a setting, since others may own more."""
+    import difflib
+
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    problems = []
+    for variable in sorted(env):
+        if variable.startswith(PREFIX) and variable not in known | OTHERS:
+            near = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0.85)
+            problems += [f"environment {variable}: no such setting, did you mean {near[0]}?"] if near else []
+    return problems
+
+
+def _worded(error: Mapping[str, Any], values: Mapping[str, Any], sources: Mapping[str, str]) -> str:
+    """The mistake with its source and value; a secret's value is never shown."""
+    name = str(error["loc"][0])
+    problem = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+    shown = "" if _is_secret(name) else f", got {values.get(name)!r}"
+    return f"{name} ({sources[name]}): {problem[:1].lower()}{problem[1:]}{shown}"
+
+
+def _is_secret(name: str) -> bool:
+    return "SecretStr" in str(Settings.model_fields[name].annotation)
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return "********"
+    return str(value) if isinstance(value, Path) else value
+
+
+def default(name: str) -> Any:
+    """The default of a setting, for help texts."""
+    value = Settings.model_fields[name].default
+    return None if value is PydanticUndefined else value
