@@ -1,0 +1,1 @@
+"""What runs once the model is there. Knows video, not machines."""

@@ -1,0 +1,1 @@
+"""Routes, schemas, auth and errors of the front process. No torch, ever."""

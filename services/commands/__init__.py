@@ -1,0 +1,1 @@
+"""The commands that make clips. Each is imported when it is used."""

@@ -1,0 +1,52 @@
+"""What every engine offers. Frames are handed over as they are decoded: encoding overlaps decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bootstrap.plan import Plan
+
+# stage ("load", "encode", "sample", "decode"), done, total; total 0 when it is not known
+Report = Callable[[str, int, int], None]
+# True once the job was cancelled; engines ask between steps
+Cancelled = Callable[[], bool]
+
+
+class Cancel(Exception):
+    """Raised by an engine that saw ``cancelled()``; memory is freed before it leaves."""
+
+
+class OutOfMemory(Exception):
+    """The GPU's memory did not suffice; carries the numbers. The engine is still usable afterwards."""
+
+    def __init__(self, message: str, *, wanted_bytes: int | None, peak_bytes: int, total_bytes: int) -> None:
+        super().__init__(message)
+        self.wanted_bytes = wanted_bytes
+        self.peak_bytes = peak_bytes
+        self.total_bytes = total_bytes
+
+
+class Engine(Protocol):
+    """A loaded model. ``values`` are those of ``services.parameters.Request``."""
+
+    def generate(
+        self, values: Mapping[str, Any], image: Path | None, report: Report, cancelled: Cancelled
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yield RGB frames, uint8 [height, width, 3], in order.
+
+        ``image`` already has the clip's width and height: the worker fits it with ``services.video.fit``.
+        """
+
+
+class EngineModule(Protocol):
+    """An engine's file, e.g. ``services.engines.svd``. May also have ``prepare(plan) -> None``: what takes
+    its time and needs no weights, called while they still arrive."""
+
+    def load(self, plan: Plan, report: Report) -> Engine:
+        """Put the model where the plan's profile wants it, each part when ``Arriving`` says it is there."""

@@ -1,0 +1,29 @@
+"""Stable Video Diffusion: one photo becomes 14 or 25 frames. Torch is imported when ``load`` is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bootstrap.plan import Plan
+    from services.engines.base import Engine, Report
+
+
+def prepare(plan: Plan) -> None:
+    """Import all that ``load`` and the first clip need, and start the GPU; needs no weights."""
+    from services.engines import spans, waking
+
+    waking.wake(plan.device)
+    with spans.span("import the engine"):
+        from services.engines.svd import engine  # noqa: F401
+
+
+def load(plan: Plan, report: Report) -> Engine:
+    """Put the model where the plan's profile wants it; see ``services.engines.base``.
+
+    Raises:
+        KitError: the folder is not an SVD checkpoint; names the keys that are missing, extra or misshapen.
+    """
+    from services.engines.svd import engine  # here, so that asking for limits or presets never imports torch
+
+    return engine.load(plan, report)

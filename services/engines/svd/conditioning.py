@@ -1,0 +1,86 @@
+"""What the UNet is told about the photo: its CLIP embedding, its latent, and the three numbers of motion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLTemporalDecoder
+from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import (
+    _resize_with_antialiasing,
+)
+from PIL import Image
+from torch import Tensor, nn
+from transformers import CLIPVisionModelWithProjection
+
+from bootstrap.errors import KitError
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """For one clip; the unconditional branch is all zeros and needs no tensors."""
+
+    embedding: Tensor  # [1, 1, cross_attention_dim]
+    latent: Tensor  # [1, channels, h, w], not scaled
+    time_ids: Tensor  # [1, 3]: fps - 1, motion bucket, noise augmentation
+
+
+def read_photo(path: Path, *, width: int, height: int) -> Tensor:
+    """The photo as float32 [1, 3, height, width] in -1..1; it must already have the clip's size."""
+    with Image.open(path) as photo:
+        if photo.size != (width, height):
+            raise KitError(
+                f"the photo is {photo.width}x{photo.height}, the clip {width}x{height}",
+                fix="fit the photo to the clip's size before it goes to the engine",
+            )
+        pixels = np.array(photo.convert("RGB"), dtype=np.float32)
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1.0
+
+
+class Embedder(nn.Module):
+    """The image encoder with the preparation that the pipeline does."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, encoder: CLIPVisionModelWithProjection, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("std", torch.tensor(std)[:, None, None])
+
+    @torch.inference_mode()
+    def forward(self, photo: Tensor) -> Tensor:
+        """[1, 3, height, width] in -1..1 to [1, 1, projection]."""
+        side = self.encoder.config.image_size
+        # Resized before the values are moved to 0..1, as at training.
+        small = (_resize_with_antialiasing(photo.to(self.mean.device), (side, side)) + 1.0) / 2.0
+        dtype = self.encoder.visual_projection.weight.dtype
+        embedding: Tensor = self.encoder(((small - self.mean) / self.std).to(dtype)).image_embeds
+        return embedding[:, None]
+
+
+class Encoder(nn.Module):
+    """The VAE's encoder. In float32 where the checkpoint asks for it: in fp16 it overflows on some photos."""
+
+    def __init__(self, vae: AutoencoderKLTemporalDecoder) -> None:
+        super().__init__()
+        self.encoder, self.to_moments = vae.encoder, vae.quant_conv
+        if vae.config.force_upcast:
+            self.float()
+
+    @torch.inference_mode()
+    def forward(self, photo: Tensor) -> Tensor:
+        """[1, 3, height, width] in -1..1 to the most likely latent, not scaled."""
+        weight = self.to_moments.weight
+        moments: Tensor = self.to_moments(self.encoder(photo.to(weight.device, weight.dtype)))
+        return moments.chunk(2, 1)[0]
+
+
+def time_ids(*, fps: int, motion_bucket_id: int, noise_aug_strength: float) -> Tensor:
+    """[1, 3]; the model was trained with frames per second less one."""
+    return torch.tensor([[float(fps - 1), float(motion_bucket_id), noise_aug_strength]])

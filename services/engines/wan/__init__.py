@@ -1,0 +1,30 @@
+"""Wan 2.2: prompts and photos to clips. Torch is imported when ``load`` is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bootstrap.plan import Plan
+    from services.engines.base import Engine, Report
+
+
+def prepare(plan: Plan) -> None:
+    """Import all that ``load`` and the first clip need, and start the GPU; needs no weights."""
+    from services.engines import spans, waking
+
+    waking.wake(plan.device)
+    with spans.span("import the engine"):
+        from services.engines.wan import engine  # noqa: F401
+
+
+def load(plan: Plan, report: Report) -> Engine:
+    """Put the model where the plan's profile wants it; see ``services.engines.base``.
+
+    Raises:
+        KitError: a file does not fit its role or the model; names the keys that are wrong.
+        OutOfMemory: the profile does not fit the GPU.
+    """
+    from services.engines.wan import engine  # here, so that naming the family never imports torch
+
+    return engine.load(plan, report)

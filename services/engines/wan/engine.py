@@ -1,0 +1,306 @@
+"""The engine: a prompt, and for some models a photo, becomes frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from bootstrap.errors import KitError
+from bootstrap.plan import Plan
+from services.engines import schedule
+from services.engines.arriving import Arriving
+from services.engines.base import Cancel, Cancelled, Report
+from services.engines.kernels import hopper
+from services.engines.loader import Loader
+from services.engines.wan import checks, parts, vae
+from services.engines.wan.experts import HIGH, LOW, Experts
+from services.engines.wan.memory import Fetched, ToldMemory
+from services.engines.wan.text import TextEncoder
+
+SINGLE, TEXT, VAE = "transformer", "text_encoder", "vae"
+LORAS = {HIGH: "lora_high", LOW: "lora_low"}
+
+
+def load(plan: Plan, report: Report) -> WanEngine:
+    """Each part as soon as its files are there; what is there is checked before anything big is read."""
+    arriving = Arriving(plan.arrivals, report)
+    if plan.config is not None:
+        arriving.wait(Path(plan.config))
+    configs = parts.configs(plan.config)
+    shape, codec = configs["transformer"], configs["vae"]
+    two_experts = configs["index"].get("boundary_ratio") is not None
+    checks.check(plan.components, shape["in_channels"], codec["z_dim"], two_experts=two_experts)
+    if plan.device == "cuda":
+        hopper.keep_in(plan.data_dir / "cache" / "kernels")
+    engine = WanEngine(plan, configs, parts.vocabulary(plan.components, arriving))
+    sizes = {part: sum(map(arriving.nbytes, files)) for part, files in engine.parts.items()}
+    arrived: list[str] = []
+    for batch in arriving.batches(engine.parts):
+        done, share = (sum(sizes[part] for part in group) for group in (arrived, batch))
+        arrived += batch
+        there = {file for part in arrived for file in engine.parts[part]}
+        checks.check_contents({role: file for role, file in plan.components.items() if file in there})
+        engine.open(batch)
+        engine.warm(_within(report, done, share, sum(sizes.values())))
+        report("load", done + share, sum(sizes.values()))
+    return engine
+
+
+def _within(report: Report, before: int, share: int, total: int) -> Report:
+    """The progress of some parts as that of all; the counts are bytes of files."""
+
+    def told(stage: str, done: int, of: int) -> None:
+        report(stage, before + (share * done // of if of else 0), total)
+
+    return told
+
+
+class WanEngine:
+    """One model, one clip at a time, once all of its parts are open and warm."""
+
+    codec: vae.Codec
+    text: TextEncoder
+
+    def __init__(self, plan: Plan, configs: Mapping[str, Any], vocabulary: Path | None) -> None:
+        """``parts`` says which files each part is made of. ``vocabulary`` may be among the text encoder's."""
+        self._recipe = plan.recipe
+        self._device = torch.device(plan.device)
+        self._settings = plan.settings
+        self._configs = configs
+        self._vocabulary = vocabulary
+        self._loader = Loader(self._device)
+        files = plan.components
+        self._has_lora = "lora_high" in files
+        self._default_lora = bool(plan.defaults.get("lora", self._has_lora))
+        self._default_strengths = {
+            role: float(plan.defaults.get(f"{name}_strength", 1.0)) for role, name in LORAS.items()
+        }
+        self._expand = bool(configs["index"].get("expand_timesteps"))
+        self._task_image = configs["transformer"]["in_channels"] > configs["vae"]["z_dim"]
+        roles = (HIGH, LOW) if HIGH in files else (SINGLE,)
+        self.experts = Experts(roles, configs["transformer"], plan.settings, self._device, self._loader)
+        self.parts: dict[str, list[Path]] = {
+            **{role: [files[each] for each in (role, LORAS.get(role)) if each in files] for role in roles},
+            TEXT: [files[TEXT], *([vocabulary] if vocabulary else [])],
+            VAE: [files[VAE]],
+        }
+        self._is_text_open = False
+
+    def open(self, names: Iterable[str]) -> None:
+        """Hold these parts' files against what they must be; the VAE, which is small, is read at once."""
+        for name in names:
+            files = self.parts[name]
+            if name == VAE:
+                self.codec = self._open_codec(files[0])
+            elif name == TEXT:
+                self.text = self._open_text(files[0])
+                self._is_text_open = True
+            else:
+                self.experts.open(name, files[0], files[1] if len(files) > 1 else None)
+
+    def _open_codec(self, file: Path) -> vae.Codec:
+        dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
+        return vae.Codec(
+            vae.load(file, self._configs["vae"], self._device, dtype, self._loader),
+            tiling=bool(self._settings.get("vae_tiling")),
+            frames_at_once=int(self._settings.get("vae_frames", 2)) if self._device.type == "cuda" else 0,
+        )
+
+    def _open_text(self, file: Path) -> TextEncoder:
+        return TextEncoder(
+            file,
+            self._vocabulary,
+            self._configs["text_encoder"],
+            self._device,
+            self._settings.get("text_encoder", "gpu"),
+            self._loader,
+            int(self._recipe.get("text_length", 512)),
+        )
+
+    def warm(self, report: Report) -> None:
+        """Load everything that is open for a request of defaults."""
+        with self._told_memory():
+            self.experts.prepare(self._strengths({}), report)
+            if self._is_text_open:
+                self.text.warm()
+
+    def generate(
+        self, values: Mapping[str, Any], image: Path | None, report: Report, cancelled: Cancelled
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Yield RGB frames, uint8 [height, width, 3], in order."""
+        with self._told_memory():
+            # Not named here: this frame outlives an error, and would keep the latents.
+            yield from self._decode(
+                self.sample(values, image, report, cancelled), values["num_frames"], report, cancelled
+            )
+
+    def sample(
+        self,
+        values: Mapping[str, Any],
+        image: Path | None,
+        report: Report,
+        cancelled: Cancelled,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """The finished latents, float32 [1, channels, frames, h, w]; ``noise`` replaces the seed's."""
+        noise = self._noise(values) if noise is None else noise
+        self._check(values, image)
+        report("encode", 0, 1)
+        guidance = float(values.get("guidance_scale") or 1.0)
+        text = self.text.encode(values.get("prompt") or "").to(self._device)
+        other = (
+            self.text.encode(values.get("negative_prompt") or "").to(self._device) if guidance > 1 else None
+        )
+        self.experts.prepare(self._strengths(values), report)
+        condition = self._condition(image, values) if image is not None else None
+        report("encode", 1, 1)
+
+        steps = int(values["num_inference_steps"])
+        levels = schedule.sigmas(steps, float(values["shift"]))
+        roles = self._roles(levels, self._uses_lora(values))
+        latents = noise.to(self._device)
+        passes = 1 if other is None else 2
+        for step, role in enumerate(roles):
+            if cancelled():
+                raise Cancel
+            # After a clip the next one begins, with the first step's expert.
+            following = roles[step + 1] if step + 1 < steps else roles[0]
+            inputs, timestep = self._inputs(latents, condition, levels[step])
+            before = self.experts.forwards
+            velocity = self.experts.forward(
+                role, inputs, timestep, text, next_role=following if passes == 1 else role
+            )
+            if other is not None:
+                without = self.experts.forward(role, inputs, timestep, other, next_role=following)
+                velocity = without + guidance * (velocity - without)
+            assert self.experts.forwards - before == passes  # guidance off costs exactly one forward a step
+            latents = latents + (levels[step + 1] - levels[step]) * velocity
+            report("sample", step + 1, steps)
+        if condition is not None and self._expand:
+            latents = torch.cat([condition, latents[:, :, 1:]], dim=2)
+        return latents
+
+    def _decode(
+        self, latents: Tensor, count: int, report: Report, cancelled: Cancelled
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Frames are fetched one part late, so that the GPU decodes on while they are encoded."""
+        done = 0
+        late: Fetched | None = None
+        for part in self.codec.decode(latents):
+            if cancelled():
+                raise Cancel
+            fetched = Fetched(part)
+            if late is not None:
+                yield from late.wait()
+                done += len(late)
+                report("decode", done, count)
+            late = fetched
+        if late is not None:
+            yield from late.wait()
+            report("decode", count, count)
+
+    def _roles(self, levels: list[float], lora: bool) -> list[str]:
+        steps = len(levels) - 1
+        if SINGLE in self.experts.roles:
+            return [SINGLE] * steps
+        low = schedule.first_low_step(levels, self._recipe, lora=lora)
+        return [HIGH if step < low else LOW for step in range(steps)]
+
+    def _uses_lora(self, values: Mapping[str, Any]) -> bool:
+        wanted = values.get("lora")
+        return self._has_lora and (self._default_lora if wanted is None else bool(wanted))
+
+    def _strengths(self, values: Mapping[str, Any]) -> dict[str, float]:
+        if not self._uses_lora(values):
+            return dict.fromkeys(LORAS, 0.0)
+        given = {role: values.get(f"{name}_strength") for role, name in LORAS.items()}
+        return {
+            role: self._default_strengths[role] if strength is None else float(strength)
+            for role, strength in given.items()
+        }
+
+    def _noise(self, values: Mapping[str, Any]) -> Tensor:
+        """From the seed alone, drawn on the CPU: the same on every machine."""
+        shape = self._latent_shape(values)
+        generator = torch.Generator().manual_seed(int(values["seed"]))
+        return torch.randn(shape, generator=generator)
+
+    def _latent_shape(self, values: Mapping[str, Any]) -> tuple[int, ...]:
+        frames = (values["num_frames"] - 1) // self.codec.time + 1
+        return (
+            1,
+            self.codec.channels,
+            frames,
+            values["height"] // self.codec.space,
+            values["width"] // self.codec.space,
+        )
+
+    def _check(self, values: Mapping[str, Any], image: Path | None) -> None:
+        count, multiple = values["num_frames"], self.codec.space * 2
+        if (count - 1) % self.codec.time:
+            low = (count - 1) // self.codec.time * self.codec.time + 1
+            raise KitError(
+                f"{count} frames cannot be made: the model makes 4n+1",
+                fix=f"ask for {low} or {low + self.codec.time} frames",
+            )
+        for side in ("width", "height"):
+            if values[side] % multiple:
+                low = values[side] // multiple * multiple
+                raise KitError(
+                    f"{side} {values[side]} is not a multiple of {multiple}",
+                    fix=f"ask for {low} or {low + multiple}",
+                )
+        if self._task_image and image is None:
+            raise KitError(
+                "this model animates a photo, and none was given", fix="add a photo to the request"
+            )
+        if image is not None and not (self._task_image or self._expand):
+            raise KitError(
+                "this model makes clips from prompts alone", fix="leave the photo out, or use wan22-i2v"
+            )
+
+    def _condition(self, image: Path, values: Mapping[str, Any]) -> Tensor:
+        """The photo as 4 channels of mask and the latent of a clip that starts with it; 5B: as its latent."""
+        photo = _read_photo(image, width=values["width"], height=values["height"])
+        if self._expand:
+            return self.codec.encode(photo)
+        grey = photo.new_zeros(1, 3, values["num_frames"] - 1, *photo.shape[-2:])
+        latent = self.codec.encode(torch.cat([photo, grey], dim=2))
+        mask = latent.new_zeros(1, self.codec.time, *latent.shape[2:])
+        mask[:, :, 0] = 1
+        return torch.cat([mask, latent], dim=1)
+
+    def _inputs(self, latents: Tensor, condition: Tensor | None, level: float) -> tuple[Tensor, Tensor]:
+        timestep = torch.tensor([schedule.TIMESTEPS * level], device=self._device)
+        if not self._expand:
+            return latents if condition is None else torch.cat([latents, condition], dim=1), timestep
+        # The 5B model is told the noise of each token; a given first frame has none.
+        if condition is not None:
+            latents = torch.cat([condition, latents[:, :, 1:]], dim=2)
+        frames, tokens = latents.shape[2], latents.shape[3] // 2 * (latents.shape[4] // 2)
+        each = timestep.expand(frames).clone()
+        if condition is not None:
+            each[0] = 0
+        return latents, each.repeat_interleave(tokens)[None]
+
+    def _told_memory(self) -> ToldMemory:
+        return ToldMemory(self._device)
+
+
+def _read_photo(path: Path, *, width: int, height: int) -> Tensor:
+    """float32 [1, 3, 1, height, width] in -1..1; it must already have the clip's size."""
+    with Image.open(path) as photo:
+        if photo.size != (width, height):
+            raise KitError(
+                f"the photo is {photo.width}x{photo.height}, the clip {width}x{height}",
+                fix="fit the photo to the clip's size before it goes to the engine",
+            )
+        pixels = np.array(photo.convert("RGB"), dtype=np.float32)
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None, :, None] / 127.5 - 1.0

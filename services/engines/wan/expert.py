@@ -1,0 +1,244 @@
+"""One Wan transformer: diffusers' class, FP8 layers where the file has them, its tensors in flat buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import WanTransformer3DModel
+from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
+from torch import Tensor, nn
+
+from services.engines import arena, fp8_linear
+from services.engines.arena import Layout, Slot
+from services.engines.fp8_linear import Fp8Linear
+from services.engines.loader import Loader
+from services.engines.wan import expert_file, lora, names
+from services.engines.wan.lora import Pair
+
+Matmul = Literal["exact", "fp8"]
+FP8 = torch.float8_e4m3fn
+# As diffusers keeps them; the rest follows the compute dtype.
+IN_FLOAT32 = ("scale_shift_table", ".norm2.", ".time_embedder.")
+# Same kinds side by side, so that q, k and v lie together and can be used as one layer.
+KINDS = (".codes", ".scale", ".weight", ".bias")
+
+
+class Expert:
+    """A transformer whose tensors are put in place by ``bind``; nothing is allocated before."""
+
+    def __init__(
+        self,
+        role: str,
+        path: Path,
+        config: Mapping[str, Any],
+        *,
+        compute: torch.dtype,
+        matmul: Matmul,
+        lora: Path | None,
+    ) -> None:
+        self.role = role
+        self.compute = compute
+        with torch.device("meta"):
+            self.model = WanTransformer3DModel.from_config(dict(config)).eval().requires_grad_(False)
+        self.model.rope = WanRotaryPosEmbed(
+            self.model.config.attention_head_dim,
+            self.model.config.patch_size,
+            self.model.config.rope_max_seq_len,
+        )
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
+        self.file = expert_file.open_expert(path, shapes)
+        self.pairs = self._open_lora(lora)
+        # The fused forward reads these vectors in float32; diffusers' own wants them in its hidden dtype.
+        self._in_float32 = (*IN_FLOAT32, ".norm_q.", ".norm_k.") if matmul == "fp8" else IN_FLOAT32
+        self._narrow(matmul)
+        self.outside, self.blocks = self._lay_out()
+        self._targets = {name: self._owner(name) for name in self._tensors()}
+
+    @property
+    def merges(self) -> bool:
+        """True when a LoRA becomes part of the weights, so that another strength means loading again."""
+        return any(not self._apart(name) for name in self.pairs)
+
+    @property
+    def nbytes(self) -> int:
+        """What the model takes where it computes."""
+        return self.outside.nbytes + sum(block.nbytes for block in self.blocks)
+
+    @property
+    def reads_in_place(self) -> bool:
+        """True when the file's bytes are the block's, so that loading takes hardly more than they do."""
+        return any(self.file.is_fp8(name) for name in self.file.stored)
+
+    def set_strength(self, strength: float) -> None:
+        """Of the LoRA where it is kept apart."""
+        for module in self.model.modules():
+            if isinstance(module, Fp8Linear):
+                module.strength = strength
+
+    def bind(self, views: Mapping[str, Tensor]) -> None:
+        """Let the class use these tensors."""
+        for name, view in views.items():
+            module, leaf = self._targets[name]
+            if leaf in module._parameters:
+                module._parameters[leaf] = nn.Parameter(view, requires_grad=False)
+            else:
+                module._buffers[leaf] = view
+
+    def fill(
+        self,
+        layouts: list[tuple[Layout, Tensor]],
+        loader: Loader,
+        strength: float,
+        done: Callable[[int], None],
+    ) -> None:
+        """Read, widen, merge and quantise into the buffers (uint8, on the device where that is done)."""
+        reads: list[tuple[Any, Tensor]] = []
+        later: list[Callable[[], None]] = []
+        for layout, buffer in layouts:
+            views = layout.views(buffer)
+            for slot in layout.slots:
+                self._plan(slot, views, strength, reads, later)
+        loader.load(reads, done)
+        for step in later:
+            step()
+
+    def _open_lora(self, path: Path | None) -> dict[str, Pair]:
+        if path is None:
+            return {}
+        return lora.open_lora(
+            path,
+            {
+                name: (module.out_features, module.in_features)
+                for name, module in self.model.named_modules()
+                if isinstance(module, nn.Linear)
+            },
+        )
+
+    def _narrow(self, matmul: Matmul) -> None:
+        """Put FP8 layers where the file has FP8 weights, and in all blocks when products are to be FP8."""
+        for name, module in list(self.model.named_modules()):
+            if not isinstance(module, nn.Linear):
+                continue
+            stored_fp8 = self.file.is_fp8(f"{name}.weight")
+            if stored_fp8 or (matmul == "fp8" and names.block_of(name) is not None):
+                apart = matmul == "exact" and stored_fp8 and name in self.pairs
+                layer = Fp8Linear(
+                    module.in_features,
+                    module.out_features,
+                    bias=module.bias is not None,
+                    rank=self.pairs[name].rank if apart else 0,
+                )
+                parent, _, leaf = name.rpartition(".")
+                setattr(self.model.get_submodule(parent), leaf, layer)
+
+    def _apart(self, name: str) -> bool:
+        module = self.model.get_submodule(name)
+        return isinstance(module, Fp8Linear) and module.lora_down is not None
+
+    def _tensors(self) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.model.state_dict()
+        return {
+            name: state[name] for name in sorted(state, key=_kind)
+        }  # sorted keeps the order within a kind
+
+    def _lay_out(self) -> tuple[Layout, list[Layout]]:
+        parts: dict[int | None, list[tuple[str, torch.dtype, tuple[int, ...]]]] = {}
+        for name, tensor in self._tensors().items():
+            parts.setdefault(names.block_of(name), []).append(
+                (name, self._dtype(name, tensor), tuple(tensor.shape))
+            )
+        outside = arena.lay_out(parts.pop(None))
+        return outside, [arena.lay_out(parts[number]) for number in sorted(n for n in parts if n is not None)]
+
+    def _dtype(self, name: str, tensor: Tensor) -> torch.dtype:
+        if tensor.dtype == FP8:
+            return FP8
+        if name.endswith(".scale") or any(part in f".{name}." for part in self._in_float32):
+            return torch.float32
+        return self.compute
+
+    def _owner(self, name: str) -> tuple[nn.Module, str]:
+        parent, _, leaf = name.rpartition(".")
+        return self.model.get_submodule(parent), leaf
+
+    def _plan(
+        self,
+        slot: Slot,
+        views: Mapping[str, Tensor],
+        strength: float,
+        reads: list[tuple[Any, Tensor]],
+        later: list[Callable[[], None]],
+    ) -> None:
+        """Add what must be read for one slot, and what is to be done with it afterwards."""
+        layer, _, leaf = slot.name.rpartition(".")
+        view = views[slot.name]
+        if leaf == "scale":
+            return  # filled with its weight
+        if leaf in ("lora_down", "lora_up"):
+            pair = self.pairs[layer]
+            stored = pair.down if leaf == "lora_down" else pair.up
+            raw = _raw(reads, stored, view.device)
+            later.append(lambda: _copy(view, raw.float() * (pair.factor if leaf == "lora_up" else 1.0)))
+            return
+        source = f"{layer}.weight" if leaf == "codes" else slot.name
+        stored = self.file.stored[source]
+        merging = (
+            leaf in ("codes", "weight") and layer in self.pairs and not self._apart(layer) and strength != 0
+        )
+        if slot.dtype == FP8 and stored.dtype == FP8:
+            reads.append((stored, view))
+            scale = self.file.scale(source)
+            later.append(lambda: _copy(views[f"{layer}.scale"], scale))
+            if merging:
+                later.append(self._merge_fp8(layer, view, views[f"{layer}.scale"], strength, reads))
+            return
+        raw = _raw(reads, stored, view.device)
+        factors = self._factors(layer, view.device, reads) if merging else None
+
+        def settle() -> None:
+            wide = self.file.widen(source, raw)
+            if factors is not None:
+                wide = wide + lora.delta(factors, self.pairs[layer].factor * strength)
+            if slot.dtype == FP8:
+                codes, scales = fp8_linear.quantise_rows(wide)
+                view.copy_(codes)
+                views[f"{layer}.scale"].copy_(scales)
+            else:
+                view.copy_(wide)
+
+        later.append(settle)
+
+    def _merge_fp8(
+        self, layer: str, codes: Tensor, scale: Tensor, strength: float, reads: list[tuple[Any, Tensor]]
+    ) -> Callable[[], None]:
+        factors = self._factors(layer, codes.device, reads)
+
+        def merge() -> None:
+            merged, scales = lora.merge(codes, scale, factors, self.pairs[layer].factor * strength)
+            codes.copy_(merged)
+            scale.copy_(scales)
+
+        return merge
+
+    def _factors(
+        self, layer: str, device: torch.device, reads: list[tuple[Any, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
+        pair = self.pairs[layer]
+        return _raw(reads, pair.down, device), _raw(reads, pair.up, device)
+
+
+def _raw(reads: list[tuple[Any, Tensor]], stored: Any, device: torch.device) -> Tensor:
+    raw = torch.empty(stored.shape, dtype=stored.dtype, device=device)
+    reads.append((stored, raw))
+    return raw
+
+
+def _copy(view: Tensor, value: Tensor) -> None:
+    view.copy_(value)
+
+
+def _kind(name: str) -> int:
+    return next((rank for rank, kind in enumerate(KINDS) if name.endswith(kind)), len(KINDS))

@@ -1,0 +1,162 @@
+"""The transformers of one model: two experts, or one; loaded, placed, and run one forward at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from services.engines import attention
+from services.engines.base import Report
+from services.engines.loader import Loader
+from services.engines.wan import fused
+from services.engines.wan.expert import Expert, Matmul
+from services.engines.wan.store import BlockStore, Key, Placement
+
+HIGH, LOW = "high_noise", "low_noise"
+BLOCKS_AT_ONCE = 4  # read and widened together, where that takes more than the blocks themselves
+
+
+class Experts:
+    """``open`` takes one's files, ``prepare`` loads with the wanted LoRA strengths, ``forward`` runs one."""
+
+    def __init__(
+        self,
+        roles: Sequence[str],
+        config: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        device: torch.device,
+        loader: Loader,
+    ) -> None:
+        self._device = device
+        self._loader = loader
+        self.compute = torch.bfloat16 if device.type == "cuda" else torch.float32
+        self.roles = tuple(roles)
+        self._config = config
+        self._matmul: Matmul = settings.get("matmul", "exact")
+        self._experts: dict[str, Expert] = {}
+        placement: Placement = settings.get("experts", "resident")
+        if placement == "swap" and len(self.roles) == 1:
+            placement = "resident"  # nothing to swap with
+        self._store = BlockStore(placement, int(config["num_layers"]), device)
+        self._outside: dict[str, Tensor] = {}
+        self._strengths: dict[str, float] = {}
+        self._next_role: str | None = None
+        self._fused = self._matmul == "fp8"
+        self.forwards = 0  # counted, so that tests can hold the engine to one a step
+
+    def open(self, role: str, path: Path, lora: Path | None) -> None:
+        """Hold the files against the class; nothing big is read before ``prepare``."""
+        expert = Expert(role, path, self._config, compute=self.compute, matmul=self._matmul, lora=lora)
+        expert.model.rope.to(self._device)
+        if not self._store.resident and not self._fused:
+            self._hook(expert)
+        self._experts[role] = expert
+
+    def prepare(self, strengths: Mapping[str, float], report: Report) -> None:
+        """Load what is open and not there yet, or was merged with another strength."""
+        wanted = {role: strengths.get(role, 0.0) for role in self._experts}
+        stale = [role for role, expert in self._experts.items() if self._is_stale(expert, wanted[role])]
+        total, done = sum(self._experts[role].nbytes for role in stale), 0
+
+        def count(nbytes: int) -> None:
+            nonlocal done
+            done += nbytes
+            report("load", min(done, total), total)
+
+        for role, expert in self._experts.items():
+            if role in stale:
+                self._strengths.pop(role, None)
+                self._load(role, expert, wanted[role], count)
+            expert.set_strength(wanted[role])
+            self._strengths[role] = wanted[role]
+
+    def _is_stale(self, expert: Expert, strength: float) -> bool:
+        loaded = self._strengths.get(expert.role)
+        return loaded is None or (expert.merges and loaded != strength)
+
+    @torch.inference_mode()
+    def forward(
+        self, role: str, latents: Tensor, timestep: Tensor, text: Tensor, *, next_role: str | None
+    ) -> Tensor:
+        """The velocity for ``latents`` [1, channels, frames, h, w]; ``timestep`` is [1], or [1, tokens].
+
+        ``next_role`` is the expert of the forward after this one, so that its blocks can be on their way.
+        """
+        self.forwards += 1
+        self._next_role = next_role
+        if self._fused:
+            return self._forward_fused(self._experts[role], latents, timestep, text)
+        model = self._experts[role].model
+        with attention.preferred(self._device):
+            velocity: Tensor = model(
+                hidden_states=latents.to(self.compute),
+                timestep=timestep,
+                encoder_hidden_states=text.to(self.compute),
+                return_dict=False,
+            )[0]
+        return velocity.float()
+
+    def _forward_fused(self, expert: Expert, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
+        if self._store.resident:
+            return fused.forward(expert.model, latents, timestep, text, _nothing, _nothing)
+
+        def enter(number: int) -> None:
+            expert.bind(expert.blocks[number].views(self._store.take(Key(expert.role, number))))
+
+        def leave(number: int) -> None:
+            self._store.give(Key(expert.role, number), self._next_role)
+
+        return fused.forward(expert.model, latents, timestep, text, enter, leave)
+
+    def _load(self, role: str, expert: Expert, strength: float, count: Callable[[int], None]) -> None:
+        outside = self._outside.get(role)
+        if outside is None:
+            outside = self._outside[role] = self._buffer(expert.outside.nbytes)
+            expert.bind(expert.outside.views(outside))
+        at_once = self._store.resident and expert.reads_in_place
+        group = len(expert.blocks) if at_once else BLOCKS_AT_ONCE
+        with torch.inference_mode():
+            expert.fill([(expert.outside, outside)], self._loader, strength, count)
+            for start in range(0, len(expert.blocks), group):
+                numbers = range(start, min(start + group, len(expert.blocks)))
+                buffers = {number: self._block_buffer(role, expert, number) for number in numbers}
+                layouts = [(expert.blocks[number], buffer) for number, buffer in buffers.items()]
+                expert.fill(layouts, self._loader, strength, count)
+                for number, buffer in buffers.items():
+                    self._store.put(Key(role, number), buffer)
+                    if self._store.resident:
+                        expert.bind(expert.blocks[number].views(buffer))
+
+    def _block_buffer(self, role: str, expert: Expert, number: int) -> Tensor:
+        """Resident blocks are filled again where they are: there may be no room for a second expert."""
+        key = Key(role, number)
+        if self._store.resident and self._store.holds(key):
+            return self._store.take(key)
+        return self._buffer(expert.blocks[number].nbytes)
+
+    def _buffer(self, nbytes: int) -> Tensor:
+        return torch.empty(nbytes, dtype=torch.uint8, device=self._device)
+
+    def _hook(self, expert: Expert) -> None:
+        """Bring each block before it runs, and let it go after."""
+        for number, block in enumerate(expert.model.blocks):
+            key = Key(expert.role, number)
+
+            def take(
+                module: nn.Module, inputs: Any, key: Key = key, layout: Any = expert.blocks[number]
+            ) -> None:
+                expert.bind(layout.views(self._store.take(key)))
+
+            def give(module: nn.Module, inputs: Any, output: Any, key: Key = key) -> None:
+                self._store.give(key, self._next_role)
+
+            block.register_forward_pre_hook(take)
+            block.register_forward_hook(give)
+
+
+def _nothing(_: int) -> None:
+    """Resident blocks are always in place."""

@@ -1,0 +1,120 @@
+"""The few-step LoRAs: reads their files strictly, folds alpha once, and merges them into FP8 weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bootstrap.errors import KitError
+from services.engines import fp8_linear
+from services.engines import weights as files
+from services.engines.wan import names
+from services.engines.wan.expert_file import DENSE
+from services.engines.weights import Stored
+
+DOWN = ("lora_down", "lora_A")
+UP = ("lora_up", "lora_B")
+NAMED_AT_MOST = 5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two factors for one linear layer; ``factor`` is alpha / rank, applied where they are used."""
+
+    down: Stored  # [rank, in]
+    up: Stored  # [out, rank]
+    factor: float
+
+    @property
+    def rank(self) -> int:
+        return self.down.shape[0]
+
+
+def open_lora(path: Path, linears: Mapping[str, tuple[int, int]]) -> dict[str, Pair]:
+    """The pairs of a file, by the names of diffusers' linear layers; ``linears`` gives their (out, in).
+
+    Raises:
+        KitError: a key that is no LoRA pair for one of ``linears``, a pair that is not whole, a wrong shape.
+    """
+    found = files.open_weights(path)
+    ours = {spelling: name for name in linears for spelling in names.lora_spellings(name)}
+    parts: dict[str, dict[str, Stored]] = {}
+    unknown: list[str] = []
+    for key, stored in found.stored.items():
+        layer, part = _split(key)
+        name = ours.get(layer)
+        if name and part and part not in parts.setdefault(name, {}):
+            parts[name][part] = stored
+        else:
+            unknown.append(key)
+    if unknown or not parts:
+        few = ", ".join(sorted(unknown)[:NAMED_AT_MOST]) or "it holds no pair at all"
+        raise KitError(
+            f"{path.name} is no LoRA for this model: {len(unknown)} unknown: {few}",
+            fix="use the LoRA that the manifest names, or leave the LoRAs out",
+        )
+    return {name: _pair(path, name, pieces, linears[name]) for name, pieces in parts.items()}
+
+
+def delta(pair: tuple[Tensor, Tensor], factor: float) -> Tensor:
+    """up @ down * factor in float32: what the weight gains at strength ``factor / (alpha / rank)``."""
+    down, up = pair
+    return (up.float() * factor) @ down.float()
+
+
+def merge(codes: Tensor, scale: Tensor, pair: tuple[Tensor, Tensor], factor: float) -> tuple[Tensor, Tensor]:
+    """New codes and row scales of an FP8 weight with the LoRA inside; summed in float32, rounded once."""
+    wide = codes.float() * scale[:, None]
+    down, up = pair
+    wide.addmm_(up.float(), down.float(), alpha=factor)
+    return fp8_linear.quantise_rows(wide)
+
+
+def _split(key: str) -> tuple[str, str | None]:
+    """(layer, "down" | "up" | "alpha"); the part is None for anything else."""
+    prefix = next(p for p in names.LORA_PREFIXES if key.startswith(p))
+    bare = key[len(prefix) :]
+    if bare.endswith(".alpha"):
+        return bare.removesuffix(".alpha"), "alpha"
+    layer, _, part = bare.removesuffix(".weight").rpartition(".")
+    if part in DOWN:
+        return layer, "down"
+    if part in UP:
+        return layer, "up"
+    return layer, None
+
+
+def _pair(path: Path, name: str, pieces: Mapping[str, Stored], shape: tuple[int, int]) -> Pair:
+    layer = names.original(name)
+    absent = {"down", "up"} - set(pieces)
+    if absent:
+        raise KitError(f"{path.name}: {layer} has no {' and no '.join(sorted(absent))}", fix="fetch it again")
+    down, up = pieces["down"], pieces["up"]
+    rank = down.shape[0] if down.shape else 0
+    if not rank or down.shape != (rank, shape[1]) or up.shape != (shape[0], rank):
+        raise KitError(
+            f"{path.name} does not fit this model: {layer} is {list(up.shape)} x {list(down.shape)}, "
+            f"the weight {list(shape)}",
+            fix="use the LoRA that was made for this model",
+        )
+    for stored in (down, up):
+        if stored.dtype not in DENSE:
+            raise KitError(
+                f"{path.name}: {layer} is stored as {stored.dtype}, which the kit does not read",
+                fix="use a LoRA in F32, F16 or BF16",
+            )
+    alpha = _alpha(path, layer, pieces["alpha"]) if "alpha" in pieces else float(rank)
+    return Pair(down, up, alpha / rank)
+
+
+def _alpha(path: Path, layer: str, stored: Stored) -> float:
+    value = torch.empty(stored.shape, dtype=stored.dtype)
+    files.read_into(value, stored)
+    if value.numel() != 1 or not math.isfinite(float(value)):
+        raise KitError(f"{path.name}: the alpha of {layer} is no number", fix="fetch it again")
+    return float(value)

@@ -1,0 +1,94 @@
+"""Memory at the engine's edges: frames leaving the GPU, and the error when there is not enough."""
+
+from __future__ import annotations
+
+import gc
+import re
+import resource
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from services.engines.base import OutOfMemory
+
+# As torch's allocators, cuBLAS and cuDNN, and the driver say it.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "out_of_memory")
+WANTED = re.compile(r"allocate ([0-9.]*[0-9]) (bytes|KiB|MiB|GiB|TiB)")
+UNITS = {"bytes": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+
+
+class Fetched:
+    """Frames on their way to host memory."""
+
+    def __init__(self, frames: Tensor) -> None:
+        self._event: torch.cuda.Event | None = None
+        if not frames.is_cuda:
+            self._host = frames
+            return
+        self._host = torch.empty(frames.shape, dtype=frames.dtype, pin_memory=True)
+        self._host.copy_(frames, non_blocking=True)
+        self._event = torch.cuda.Event()
+        self._event.record()
+
+    def __len__(self) -> int:
+        return len(self._host)
+
+    def wait(self) -> NDArray[np.uint8]:
+        """uint8 [frames, height, width, 3], once they are there."""
+        if self._event is not None:
+            self._event.synchronize()
+        frames: NDArray[np.uint8] = self._host.numpy()
+        return frames
+
+
+class ToldMemory:
+    """Turns an out-of-memory error of the GPU or the host into ours, with everything of the job let go."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def __enter__(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if not is_out_of_memory(error):
+            return
+        message = str(error)
+        peak_bytes, total_bytes = self._counted()
+        while error is not None:
+            error.__traceback__ = None  # its frames hold the tensors
+            error = error.__context__
+        del trace
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        raise OutOfMemory(
+            f"the memory did not suffice: {message.splitlines()[0] if message else 'no more was given'}",
+            wanted_bytes=_wanted_bytes(message),
+            peak_bytes=peak_bytes,
+            total_bytes=total_bytes,
+        ) from None
+
+    def _counted(self) -> tuple[int, int]:
+        """The most that was in use, and all there is: of the GPU's memory, or of the host's."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device), torch.cuda.mem_get_info(self._device)[1]
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return peak_bytes, psutil.virtual_memory().total
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """True for what torch, its libraries, the driver and Python raise; pinned memory is the driver's."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def _wanted_bytes(message: str) -> int | None:
+    found = WANTED.search(message)
+    return None if found is None else int(float(found[1]) * UNITS[found[2]])

@@ -1,0 +1,217 @@
+"""The prompt's embedding: cleaning, SentencePiece from inside the file, UMT5 with FP8 weights kept in FP8."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import ftfy
+import sentencepiece
+import torch
+from torch import Tensor, nn
+from transformers import UMT5Config, UMT5EncoderModel
+
+from bootstrap.errors import KitError
+from services.engines import arena
+from services.engines import weights as files
+from services.engines.fp8_linear import Fp8Linear
+from services.engines.loader import Loader
+from services.engines.wan import expert_file
+from services.engines.wan.expert_file import ExpertFile
+from services.engines.weights import Stored
+
+VOCABULARY = "spiece_model"
+END, PAD = 1, 0
+REMEMBERED_BYTES = 64 * 1024**2  # of embeddings, as long as their prompts: 16 KiB a token with UMT5-XXL
+Place = Literal["gpu", "cpu", "resident"]
+FP8 = torch.float8_e4m3fn
+
+
+def clean(prompt: str) -> str:
+    """As diffusers does it: broken characters mended, HTML entities resolved, white space made single."""
+    mended = html.unescape(html.unescape(ftfy.fix_text(prompt)))
+    return re.sub(r"\s+", " ", mended).strip()
+
+
+class TextEncoder:
+    """Loads itself when a prompt is new. ``place``: "gpu" only while it encodes, "resident", or "cpu"."""
+
+    def __init__(
+        self,
+        path: Path,
+        vocabulary: Path | None,
+        config: Mapping[str, Any],
+        device: torch.device,
+        place: Place,
+        loader: Loader,
+        length: int,
+    ) -> None:
+        self._device = device if place != "cpu" else torch.device("cpu")
+        self._keep = place != "gpu"
+        self._loader = loader if place != "cpu" else Loader(self._device)
+        self._length = length
+        with torch.device("meta"):
+            self._model = UMT5EncoderModel(UMT5Config(**config)).eval().requires_grad_(False)
+        self._file, spiece = _open(path, self._model)
+        self._tokens = _tokenizer(path, spiece, vocabulary)
+        _check_vocabulary(path, self._tokens, self._file)
+        _narrow(self._model, self._file)
+        self._layout = arena.lay_out(
+            (name, FP8 if tensor.dtype == FP8 else torch.float32, tuple(tensor.shape))
+            for name, tensor in self._model.state_dict().items()
+            if name not in ("shared.weight", "encoder.embed_tokens.weight")
+        )
+        self._buffer: Tensor | None = None
+        self._known: OrderedDict[str, Tensor] = OrderedDict()
+
+    def warm(self) -> None:
+        """Load now, if the encoder stays loaded."""
+        if self._keep and self._buffer is None:
+            self._load()
+
+    def ids(self, prompt: str) -> list[int]:
+        """Token ids, with the end token, cut to the model's length."""
+        ids: list[int] = self._tokens.encode(clean(prompt))
+        return [*ids[: self._length - 1], END]
+
+    @torch.inference_mode()
+    def encode(self, prompt: str) -> Tensor:
+        """float32 [1, length, width] on the CPU; zeros past the prompt's end."""
+        if prompt not in self._known:
+            self._remember(prompt, self._computed(prompt))
+        self._known.move_to_end(prompt)
+        hidden = self._known[prompt]
+        padded: Tensor = hidden.new_zeros(1, self._length, hidden.shape[-1])
+        padded[0, : len(hidden)] = hidden
+        return padded
+
+    @property
+    def remembered_bytes(self) -> int:
+        """What the embeddings of earlier prompts take in host memory."""
+        return sum(hidden.nbytes for hidden in self._known.values())
+
+    def _remember(self, prompt: str, hidden: Tensor) -> None:
+        self._known[prompt] = hidden
+        while self.remembered_bytes > REMEMBERED_BYTES and len(self._known) > 1:
+            self._known.popitem(last=False)
+
+    def _computed(self, prompt: str) -> Tensor:
+        """[tokens, width] of the prompt's own tokens: masked padding changes nothing and is zeroed later."""
+        try:
+            if self._buffer is None:
+                self._load()
+            inputs = self._embed(self.ids(prompt)).to(self._device)
+            hidden: Tensor = self._model(inputs_embeds=inputs).last_hidden_state[0].float().cpu()
+            return hidden.contiguous()
+        finally:
+            if not self._keep:
+                self.unload()  # also when the memory did not suffice
+
+    def _embed(self, ids: list[int]) -> Tensor:
+        """The table's rows, float32 [1, tokens, width], read from the file: the table has 2 GB."""
+        table = self._file.stored["shared.weight"]
+        scale = self._file.scale("shared.weight") if self._file.is_fp8("shared.weight") else None
+        row = torch.empty(table.shape[1:], dtype=table.dtype)
+        rows = []
+        for number in ids:
+            place = replace(
+                table, shape=tuple(row.shape), start=table.start + number * row.nbytes, nbytes=row.nbytes
+            )
+            files.read_into(row, place)
+            wide = row.float() if scale is None else row.float() * scale[number]
+            rows.append(wide.clone())  # the buffer is read into again
+        return torch.stack(rows)[None]
+
+    def unload(self) -> None:
+        """Give the memory back; the next new prompt loads again, from the page cache."""
+        self._buffer = None
+        for name, _ in list(self._model.named_parameters()):
+            _put(self._model, name, torch.empty(0, device="meta"))
+        for name, _ in list(self._model.named_buffers()):
+            _put(self._model, name, torch.empty(0, device="meta"))
+
+    def _load(self) -> None:
+        with torch.inference_mode():
+            buffer = torch.empty(self._layout.nbytes, dtype=torch.uint8, device=self._device)
+            views = self._layout.views(buffer)
+            wide: list[tuple[str, Tensor, Tensor]] = []
+            reads: list[tuple[Stored, Tensor]] = []
+            for name, view in views.items():
+                layer, _, leaf = name.rpartition(".")
+                if leaf == "scale":
+                    view.copy_(self._file.scale(f"{layer}.weight"))
+                    continue
+                source = f"{layer}.weight" if leaf == "codes" else name
+                stored = self._file.stored[source]
+                if stored.dtype == view.dtype:
+                    reads.append((stored, view))
+                else:
+                    raw = torch.empty(stored.shape, dtype=stored.dtype, device=self._device)
+                    wide.append((source, raw, view))
+                    reads.append((stored, raw))
+            self._loader.load(reads)
+            for name, raw, view in wide:
+                view.copy_(self._file.widen(name, raw))
+            for name, view in views.items():
+                _put(self._model, name, view)
+            self._buffer = buffer  # only now: what is half filled must be filled again
+
+
+def _open(path: Path, model: nn.Module) -> tuple[ExpertFile, Stored | None]:
+    """The file's tensors, held against the class's, without what is no weight."""
+    shapes = {name: tuple(t.shape) for name, t in model.state_dict().items() if "embed_tokens" not in name}
+    found = files.open_weights(path)
+    spiece = found.stored.pop(VOCABULARY, None)
+    found.stored.pop("encoder.embed_tokens.weight", None)  # older exports repeat the shared table
+    return expert_file.check(path, found, {name: name for name in shapes}, shapes, dict(found.stored)), spiece
+
+
+def _tokenizer(path: Path, spiece: Stored | None, vocabulary: Path | None) -> Any:
+    if spiece is not None:
+        raw = torch.empty(spiece.shape, dtype=spiece.dtype)
+        files.read_into(raw, spiece)
+        proto = raw.numpy().tobytes()
+    elif vocabulary is not None and vocabulary.is_file():
+        proto = vocabulary.read_bytes()
+    else:
+        raise KitError(
+            f"{path.name} holds no {VOCABULARY}, and no spiece.model stands beside it",
+            fix="use the text encoder that the manifest names",
+        )
+    try:
+        return sentencepiece.SentencePieceProcessor(model_proto=proto)
+    except RuntimeError:
+        raise KitError(
+            f"the tokenizer of {path.name} is no SentencePiece model", fix="fetch the text encoder again"
+        ) from None
+
+
+def _check_vocabulary(path: Path, tokens: Any, file: ExpertFile) -> None:
+    rows, pieces = file.stored["shared.weight"].shape[0], tokens.vocab_size()
+    if pieces > rows:
+        raise KitError(
+            f"{path.name} embeds {rows} tokens, its tokenizer knows {pieces}",
+            fix="use the text encoder that the manifest names",
+        )
+
+
+def _narrow(model: nn.Module, file: ExpertFile) -> None:
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and file.is_fp8(f"{name}.weight"):
+            parent, _, leaf = name.rpartition(".")
+            layer = Fp8Linear(module.in_features, module.out_features, bias=module.bias is not None)
+            setattr(model.get_submodule(parent), leaf, layer)
+
+
+def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
+    parent, _, leaf = name.rpartition(".")
+    module = model.get_submodule(parent)
+    if leaf in module._parameters:
+        module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
+    else:
+        module._buffers[leaf] = tensor

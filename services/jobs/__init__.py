@@ -1,0 +1,1 @@
+"""The queue, its states, and the worker that takes from it."""

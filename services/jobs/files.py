@@ -1,0 +1,58 @@
+"""Where a job's files are: ``jobs/<id>/``, its input and one content per attempt."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+INPUT = "input"
+ORPHAN_SECONDS = 3600.0  # a folder without a row may belong to a request that is just coming in
+
+
+class Files:
+    def __init__(self, data_dir: Path) -> None:
+        self.root = data_dir / "jobs"
+
+    def folder(self, job_id: str) -> Path:
+        return self.root / job_id
+
+    def keep_input(self, job_id: str, data: bytes, suffix: str) -> str:
+        """Store the checked input; its name below the job's folder."""
+        folder = self.folder(job_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{INPUT}{suffix}").write_bytes(data)
+        return f"{INPUT}{suffix}"
+
+    def copy_input(self, from_id: str, name: str, to_id: str) -> str:
+        target = self.folder(to_id)
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.folder(from_id) / name, target / name)
+        return name
+
+    def content_name(self, token: int) -> str:
+        """One name per attempt: a late upload never replaces the winner's."""
+        return f"content-{token}.mp4"
+
+    def drop_others(self, job_id: str, winner: str) -> None:
+        """Remove what attempts that did not win left behind."""
+        for path in self.folder(job_id).glob("content-*"):
+            if path.name != winner:
+                path.unlink(missing_ok=True)
+
+    def remove(self, job_id: str) -> None:
+        shutil.rmtree(self.folder(job_id), ignore_errors=True)
+
+    def old_leftovers(self, now: float | None = None) -> set[str]:
+        """Folders without a clip that have been there for a while: candidates for being nobody's.
+
+        One with a clip is never among them: the database may be a new one, and the clip is still somebody's.
+        """
+        if not self.root.is_dir():
+            return set()
+        before = (time.time() if now is None else now) - ORPHAN_SECONDS
+        return {
+            path.name
+            for path in self.root.iterdir()
+            if path.is_dir() and path.stat().st_mtime < before and not any(path.glob("content-*.mp4"))
+        }

@@ -1,0 +1,91 @@
+"""One job as the table keeps it, and what the queue may answer instead of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["queued", "in_progress", "completed", "failed"]
+UNFINISHED: tuple[Status, ...] = ("queued", "in_progress")
+
+# Error codes that the queue itself gives; workers add theirs (out_of_memory, generation_failed, ...).
+CANCELLED = "cancelled"
+WORKER_LOST = "worker_lost"
+
+MAX_ATTEMPTS = 3
+LEASE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What a client asks for, complete and checked."""
+
+    id: str
+    model: str
+    values: dict[str, Any]
+    prompt: str | None = None
+    warnings: tuple[str, ...] = ()
+    owner: str = ""
+    priority: int = 0
+    input_name: str | None = None  # the input's file name below the job's folder
+    remixed_from: str | None = None
+    idempotency_key: str | None = None
+    fingerprint: str | None = None  # of the request as it was given: the same key must mean the same request
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row. Times are seconds since the epoch."""
+
+    number: int  # grows with each job: its age, and its place in lists
+    id: str
+    model: str
+    owner: str
+    priority: int
+    status: Status
+    values: dict[str, Any]
+    prompt: str | None
+    warnings: list[str]
+    input_name: str | None
+    remixed_from: str | None
+    idempotency_key: str | None
+    fingerprint: str | None
+    token: int  # the fence: grows with each claim
+    attempts: int  # claims that count: one that a worker gave back does not
+    worker: str | None
+    lease_until: float | None
+    cancel_requested: bool
+    created_at: float
+    started_at: float | None
+    completed_at: float | None
+    progress: float  # 0 to 1
+    stage: str | None
+    eta_seconds: float | None
+    error_code: str | None
+    error_message: str | None
+    content_name: str | None  # the winning attempt's file below the job's folder
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.status not in UNFINISHED
+
+
+class Full(Exception):
+    """As many jobs wait as may; ``queued`` of them."""
+
+    def __init__(self, queued: int) -> None:
+        super().__init__(f"{queued} jobs are waiting")
+        self.queued = queued
+
+
+class KeyReused(Exception):
+    """The idempotency key was used before, for another request."""
+
+
+class Unknown(Exception):
+    """There is no such job."""
+
+
+class Away(Exception):
+    """The database does not answer. Says nothing more: the driver's words may hold its address."""

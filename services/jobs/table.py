@@ -1,0 +1,137 @@
+"""The one table, and how a database is opened: SQLite on one box, Postgres by URL for several fronts.
+
+A column that is added later is nullable or has a server default: an older kit's table gets it when it is
+opened, and an older kit still reads the newer table. A change that an older kit cannot live with raises
+``VERSION`` and brings its step into ``_upgrade``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateColumn
+
+from bootstrap.errors import KitError
+
+BUSY_TIMEOUT_MS = 10_000
+VERSION = 1
+
+tables = MetaData()
+versions = Table("kinokit_version", tables, Column("version", Integer, primary_key=True, autoincrement=False))
+jobs = Table(
+    "jobs",
+    tables,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("model", String(64), nullable=False),
+    Column("owner", String(200), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("values", JSON, nullable=False),
+    Column("prompt", Text),
+    Column("warnings", JSON, nullable=False),
+    Column("input_name", String(64)),
+    Column("remixed_from", String(64)),
+    Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64)),
+    Column("token", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("worker", String(200)),
+    Column("lease_until", Float),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("completed_at", Float),
+    Column("progress", Float, nullable=False),
+    Column("stage", String(64)),
+    Column("eta_seconds", Float),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("content_name", String(64)),
+    Column("metadata", JSON, nullable=False),
+    UniqueConstraint("owner", "idempotency_key"),
+    Index("jobs_by_status", "status", "number"),
+    Index("jobs_by_owner", "owner", "started_at"),
+    # A number is never given twice, even when the newest job was deleted: lists page by it.
+    sqlite_autoincrement=True,
+)
+
+
+def connect(url: str) -> Engine:
+    """Open the database; make the table, or give an older one what it lacks.
+
+    Raises:
+        KitError: a newer kit wrote it, in a way that this one cannot read.
+    """
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        engine = create_engine(url, pool_pre_ping=True)
+    try:
+        _upgrade(engine)
+    except DBAPIError:  # another front was at it at the same moment
+        _upgrade(engine)
+    return engine
+
+
+def _upgrade(engine: Engine) -> None:
+    with engine.begin() as connection:
+        tables.create_all(connection)
+        _check_version(connection)
+        there = {column["name"] for column in inspect(connection).get_columns(jobs.name)}
+        for column in jobs.columns:
+            if column.name not in there:
+                spelt = CreateColumn(column).compile(dialect=engine.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {jobs.name} ADD COLUMN {spelt}")
+        for index in jobs.indexes:
+            index.create(connection, checkfirst=True)
+
+
+def _check_version(connection: Connection) -> None:
+    written = connection.scalar(select(func.max(versions.c.version)))
+    if written is None:
+        connection.execute(insert(versions).values(version=VERSION))
+    elif written > VERSION:
+        raise KitError(
+            f"a newer kinokit wrote the queue's database: it has version {written}, this kit reads {VERSION}",
+            fix="start the newer kit again, or give this one another --data-dir or KINOKIT_DATABASE_URL",
+        )
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver begins nothing: _begin_sqlite does
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # A writer takes the lock first: one that begins as a reader fails at once when another wrote meanwhile.
+    mode = "DEFERRED" if connection.get_execution_options().get("reads_only") else "IMMEDIATE"
+    connection.exec_driver_sql(f"BEGIN {mode}")

@@ -1,0 +1,1 @@
+"""Frames and files: encode, fit, join. No engine."""
