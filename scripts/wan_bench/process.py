@@ -1,0 +1,85 @@
+# ruff: noqa: E501 - tables of settings read best on one line
+"""A start as the kit's worker makes it: the GPU child from its start to files, with and without kept kernels."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from bootstrap import processes
+from bootstrap.plan import Plan
+from services.jobs.child_process import ChildProcess
+
+from . import device, files
+from .clip import image, request
+from .record import put
+
+TOO_LARGE = {"width": 1280, "height": 720, "num_frames": 1601}  # for any card: 1.4 million tokens
+
+
+def process(options: argparse.Namespace) -> None:
+    """Ready, first and second clip after the process's start; the first start compiles, the second finds it kept."""
+    model = files.make(Path(options.folder), options.model, options.layers)
+    plan = model.plan(model.settings(options.profile), profile=options.profile)
+    shutil.rmtree(plan.data_dir / "cache", ignore_errors=True)
+    plan.data_dir.mkdir(parents=True, exist_ok=True)
+    warm(model)
+    plan.write(plan.data_dir / "plan.json")
+    for kept in (False, True):
+        order = {"values": request(model, options), "image": image(model, options)}
+        found = asyncio.run(start(plan, order, too_large=kept and device.IS_CUDA))
+        put(f"process, kernels {'kept' if kept else 'never compiled'}", found)
+
+
+def warm(model: files.Model) -> None:
+    """Read the files once: what is measured is from the page cache."""
+    for path in model.components.values():
+        with path.open("rb", buffering=0) as file:
+            while file.read(64 * 1024**2):
+                pass
+
+
+async def start(plan: Plan, order: dict[str, Any], *, too_large: bool) -> dict[str, Any]:
+    """Seconds since the process was started; ``too_large``: then a job that no card has the memory for."""
+    folder = plan.data_dir
+    env = {**os.environ, **processes.worker_environment(plan, (), os.environ)}
+    env.pop("CUDA_VISIBLE_DEVICES", None)
+    begin = time.perf_counter()
+    child = await ChildProcess.start(folder / "plan.json", env=env, log=folder / "child.log")
+    found: dict[str, Any] = {}
+    try:
+        event = await until(child, {"ready", "failed"})
+        found["ready_s"] = round(time.perf_counter() - begin, 2)
+        if event["event"] == "failed":
+            return found | {"failed": event}
+        for name in ("first", "second"):
+            event = await made(child, order, folder / f"{name}.mp4")
+            found[f"{name}_clip_at_s"] = round(time.perf_counter() - begin, 2)
+            found[f"{name}_clip"] = event.get("metadata", {}).get("timings", event)
+        if too_large:
+            large = order | {"values": order["values"] | TOO_LARGE}
+            found["too_large"] = (await made(child, large, folder / "large.mp4")).get("message")
+            event = await made(child, order, folder / "after.mp4")
+            found["after_too_large"] = event.get("metadata", {}).get("timings", event)
+    finally:
+        await child.close()
+    return found
+
+
+async def made(child: ChildProcess, order: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The event that ends a clip of these values, and this photo if there is one."""
+    photo = str(order["image"]) if order["image"] else None
+    await child.tell(run={"values": order["values"], "image": photo, "path": str(path)})
+    return await until(child, {"done", "error", "cancelled"})
+
+
+async def until(child: ChildProcess, events: set[str]) -> dict[str, Any]:
+    while True:
+        event = await child.hear()
+        if event["event"] in events:
+            return event
