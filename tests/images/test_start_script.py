@@ -1,0 +1,135 @@
+"""The pasted line in bare containers: what a renter's image holds is little, and it must do."""
+
+from __future__ import annotations
+
+import http.server
+import shlex
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from bootstrap import manifest_file
+from bootstrap.commands.startup import FORMS
+from bootstrap.startup import Order
+from tests.images import bases, containers
+from tests.images.containers import Container
+from tests.images.engine import ROOT, Engine
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(1500)]
+# Packages come from the wheels of the test environment: elsewhere pip would bring torch with CUDA.
+OFFLINE = tuple(
+    f"--env={tool}_{setting}" for tool in ("PIP", "UV") for setting in ("NO_INDEX=1", "FIND_LINKS=/wheels")
+)
+CHECKOUT = ("-v", f"{ROOT}:/kit:ro", "-e", "KINOKIT_SOURCE=/kit")
+
+
+@pytest.fixture(scope="module")
+def wheels(docker: Engine) -> tuple[str, ...]:
+    """Options that mount the wheels of the test environment."""
+    bases.wheels(docker)
+    folder = bases.wheel_folder()
+    assert list(folder.glob("torch-*.whl"))
+    return ("-v", f"{folder}:/wheels:ro")
+
+
+@pytest.fixture(scope="module")
+def box(docker: Engine, wheels: tuple[str, ...]) -> Iterator[Container]:
+    """A bare Debian without Python in which the script was pasted."""
+    container = containers.start(
+        docker, bases.debian(docker), "kinokit-test-start", *wheels, *OFFLINE, *CHECKOUT,
+        "-e", "KINOKIT_MODEL=demo", "-e", "KINOKIT_SERVICE=api", command=("sh", "/kit/scripts/start.sh"),
+    )  # fmt: skip
+    yield container
+    docker.run("rm", "-f", container.name, check=False)
+
+
+def test_the_port_answers_while_torch_is_still_being_installed(box: Container) -> None:
+    seconds = box.wait("/healthz", 200, 120)
+    print(f"port answered {seconds:.1f} s after the container started, in a Debian without Python")
+    assert box.engine.run(
+        "exec", box.name, "/opt/kinokit/venv/bin/python", "-c", "import torch", check=False
+    ).returncode
+
+
+def test_then_everything_else_arrives_and_the_model_is_ready(box: Container) -> None:
+    seconds = box.wait("/readyz", 200, 400)
+    print(f"ready {seconds:.1f} s later")
+
+
+def test_the_log_is_kept_on_the_persistent_directory_and_shown_by_docker(box: Container) -> None:
+    box.wait("/readyz", 200, 400)
+    kept = box.exec("sh", "-c", "cat /root/kinokit/logs/start.log")
+    for line in ("installing python3", "starting the agent"):
+        assert line in kept
+        assert line in box.logs()
+
+
+def test_a_second_start_installs_nothing_again(box: Container) -> None:
+    box.wait("/readyz", 200, 400)
+    box.stop()
+    before = len(box.logs())
+    box.engine.run("start", box.name)
+    box.url = containers.published_url(box.engine, box.name)
+    port = box.wait("/healthz", 200, 30)
+    ready = box.wait("/readyz", 200, 120)
+    print(f"second start: port after {port:.1f} s, ready {ready:.1f} s later")
+    assert "installing" not in box.logs()[before:]
+
+
+@pytest.fixture
+def script_url() -> Iterator[str]:
+    """The checkout's scripts on a real web server that containers reach through the host's network."""
+    body = (ROOT / "scripts/start.sh").read_bytes()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/start.sh"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("platform", sorted(FORMS))
+def test_the_printed_line_and_variables_start_the_kit(
+    docker: Engine, wheels: tuple[str, ...], script_url: str, platform: str
+) -> None:
+    """Exactly what `kinokit startup` prints, run as the platform runs it, in an image that has none of it."""
+    manifest = manifest_file.load("demo")
+    order = Order(
+        manifest,
+        manifest.profiles[0],
+        service="api",
+        port=18000,
+        script_url=script_url,
+        source="/kit",
+        api_key="k" * 32,
+    )
+    form = FORMS[platform](order)
+    assert form.paste is not None
+    env = [part for name, value in order.env(platform).items() for part in ("-e", f"{name}={value}")]
+    words = shlex.split(form.paste) if form.paste.startswith("bash -c") else ["bash", "-c", form.paste]
+    name = f"kinokit-test-{platform}"
+    docker.run("rm", "-f", name, check=False)
+    docker.run(
+        "run", "-d", "--name", name, "--network=host", *wheels, *OFFLINE, "-v", f"{ROOT}:/kit:ro", *env,
+        "-e", "KINOKIT_HOST=127.0.0.1", bases.debian(docker), *words,
+    )  # fmt: skip
+    box = Container(docker, name, "http://127.0.0.1:18000")
+    try:
+        seconds = box.wait("/healthz", 200, 180)
+        print(f"{platform}: port answered after {seconds:.1f} s")
+        answer = httpx.get(f"{box.url}/status", headers={"Authorization": "Bearer " + "k" * 32})
+        assert answer.status_code == 200, box.logs()
+        assert answer.json()["boot"]["platform"] == platform
+    finally:
+        docker.run("rm", "-f", name, check=False)

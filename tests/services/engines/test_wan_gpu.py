@@ -1,0 +1,62 @@
+"""On an NVIDIA GPU: the kernels against their torch twins, and the whole engine against float32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from services.engines.kernels import hopper, ops
+from tests.checkpoints import wan
+from tests.services.engines import test_wan
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+
+
+def test_fused_rows_compute_what_torch_does() -> None:
+    x, branch = (torch.randn(1000, 5120, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    vectors = [torch.randn(2, 5120, device="cuda") for _ in range(3)]
+    mine, plain = x.clone(), x.cpu()
+    codes, scales = ops.add_norm_quantise(mine, branch, *vectors, 300, 1e-6)
+    wanted, wanted_scales = ops.add_norm_quantise(plain, branch.cpu(), *(v.cpu() for v in vectors), 300, 1e-6)
+    assert test_wan.distance(mine.cpu(), plain) < 1e-3
+    assert (
+        test_wan.distance(
+            codes.cpu().float() * scales.cpu()[:, None], wanted.float() * wanted_scales[:, None]
+        )
+        < 1e-2
+    )
+
+
+@pytest.mark.parametrize("rows", [96, 1000, 4096])
+def test_8_bit_attention_stays_near_float32(rows: int) -> None:
+    if not hopper.supports(torch.device("cuda", 0), hopper.HEAD):
+        pytest.skip("the kernel is for Hopper")
+    width = 4 * hopper.HEAD
+    qkv = torch.randn(rows, 3 * width, device="cuda", dtype=torch.bfloat16)
+    weights = torch.rand(2, width, device="cuda") + 0.5
+    angle = torch.rand(rows, hopper.HEAD // 2, device="cuda") * 6
+    got = ops.self_attention(qkv, weights, angle.cos(), angle.sin(), hopper.HEAD, 1e-6, narrow=True)
+    plain = qkv.float().cpu()
+    wanted = ops.self_attention(
+        plain, weights.cpu(), angle.cos().cpu(), angle.sin().cpu(), hopper.HEAD, 1e-6, narrow=False
+    )
+    assert got.isfinite().all()
+    assert test_wan.distance(got.cpu().float(), wanted) < 0.06
+
+
+@pytest.mark.parametrize(("matmul", "limit"), [("exact", 0.01), ("fp8", 0.05)])
+@pytest.mark.parametrize("experts", ["resident", "swap", "stream"])
+def test_the_engine_stays_near_plain_diffusers(
+    tmp_path_factory: pytest.TempPathFactory, matmul: str, limit: float, experts: str
+) -> None:
+    tiny = wan.make(tmp_path_factory.mktemp("gpu"))
+    settings = {"matmul": matmul, "experts": experts, "text_encoder": "gpu"}
+    made = test_wan.family.load(tiny.plan(device="cuda", settings=settings), test_wan.quiet)
+    assert isinstance(made, test_wan.WanEngine)
+    got = made.sample(test_wan.VALUES, None, test_wan.quiet, test_wan.never)
+    text, noise = made.text.encode(test_wan.VALUES["prompt"]), made._noise(test_wan.VALUES)
+    wanted = test_wan.reference(tiny, text, noise, shift=5.0, lora=True)
+    assert test_wan.distance(got.cpu(), wanted) < limit
