@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,6 +75,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--mbit", type=float, help="of the link; 25, with --gpu 10000")
     parser.add_argument("--times", type=int, default=1, help="starts of each kind; the quickest counts")
     parser.add_argument("--folder", help="where data directories and files are made; the system's for such")
+    parser.add_argument(
+        "--files",
+        type=Path,
+        help="of --gpu: where the random files are, or are made and left; /dev/shm is a disk saved",
+    )
     parser.add_argument("--kit", type=Path, default=HERE, help="another checkout of the kit to measure")
     options = parser.parse_args()
     options.mbit = options.mbit or (10000.0 if options.gpu else 25.0)
@@ -82,7 +88,7 @@ def arguments() -> argparse.Namespace:
 
 def measure(options: argparse.Namespace, folder: Path) -> list[Case]:
     model = manifest.load(options.gpu or options.model)
-    local = random_files(model, folder / "files") if options.gpu else shipped_files(model)
+    local = random_files(model, options.files or folder / "files") if options.gpu else shipped_files(model)
     link = options.mbit * 1e6 / 8
     with serving(local, link) as hub:
         path = folder / "model.yaml"
@@ -141,7 +147,8 @@ def serving(local: Mapping[str, Path], link: float) -> Iterator[Hub]:
         with file.open("rb") as opened:
             contents[path] = opened.read() if small else mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ)
     hub.add(REPO, contents, revision=REVISION)
-    digests = {path: digest(file) for path, file in local.items()}
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        digests = dict(zip(local, threads.map(digest, local.values()), strict=True))
     repo = hub.repos[REPO]
     object.__setattr__(repo, "sha256", digests.__getitem__)  # hashed once, not at each request
     hub.link_bytes_per_second = link
@@ -184,7 +191,10 @@ def start(
         endpoint,
         *where,
     ]
-    env = {**os.environ, "PYTHONPATH": str(kit)}
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(kit), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+    }
     log = data_dir.with_suffix(".log")
     began = time.monotonic()
     with log.open("ab") as output:

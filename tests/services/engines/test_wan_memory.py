@@ -87,7 +87,7 @@ def test_a_job_that_does_not_fit_fails_with_the_smaller_profile_and_the_next_one
             assert "kinokit up --model wan22 --profile swap-long" in failed["error"]["message"]
             assert made(seed=seed)["status"] == "completed"
             taken.append(child.memory_info().rss)
-        # Threads' heaps grow and shrink by up to 70 MiB from round to round; one clip that is kept would be 8000.
+        # Threads' heaps differ by up to 70 MiB from round to round; one clip that is kept would be 8000.
         assert taken[3] < taken[1] + 256 * MIB
         assert kit.child(worker).pid == child.pid
 
