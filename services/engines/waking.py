@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 from services.engines import spans
 
 
-def wake(device: str) -> None:
-    """Import torch and, on "cuda", make the context and the libraries' handles: seconds on a cold box."""
+@contextmanager
+def awake(device: str) -> Iterator[None]:
+    """Import torch; on "cuda" the GPU starts beside what is done inside, and has started at its end."""
     with spans.span("import torch"):
-        import torch
-    if device != "cuda":
-        return
-    with spans.span("start the GPU"):
+        import torch  # noqa: F401
+    thread = threading.Thread(target=_start_gpu, name="start the GPU", daemon=True)
+    if device == "cuda":
+        thread.start()
+    yield
+    if device == "cuda":
+        thread.join()
+
+
+def _start_gpu() -> None:
+    """The context and the libraries' handles: seconds on a cold box. What fails here fails in ``load``."""
+    import torch
+
+    with suppress(Exception), spans.span("start the GPU"):
         square = torch.ones(64, 64, device="cuda", dtype=torch.bfloat16)
         (square @ square).sum().item()  # cuBLAS's handle and workspace
         torch.nn.functional.conv2d(square[None, None], square[None, None, :3, :3])  # cuDNN's

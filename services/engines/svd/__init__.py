@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 def prepare(plan: Plan) -> None:
     """Import all that ``load`` and the first clip need, and start the GPU; needs no weights."""
-    from services.engines import spans, waking
+    from services.engines import lean, spans, waking
 
-    waking.wake(plan.device)
-    with spans.span("import the engine"):
+    with waking.awake(plan.device), spans.span("import the engine"):
+        lean.imports()
         from services.engines.svd import engine  # noqa: F401
 
 

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 def prepare(plan: Plan) -> None:
     """Import all that ``load`` and the first clip need, and start the GPU; needs no weights."""
-    from services.engines import spans, waking
+    from services.engines import lean, spans, waking
 
-    waking.wake(plan.device)
-    with spans.span("import the engine"):
-        from services.engines.wan import engine  # noqa: F401
+    with waking.awake(plan.device), spans.span("import the engine"):
+        lean.imports()
+        from services.engines.wan import rehearsal
+    rehearsal.begin(plan)
 
 
 def load(plan: Plan, report: Report) -> Engine:
@@ -25,6 +26,8 @@ def load(plan: Plan, report: Report) -> Engine:
         KitError: a file does not fit its role or the model; names the keys that are wrong.
         OutOfMemory: the profile does not fit the GPU.
     """
-    from services.engines.wan import engine  # here, so that naming the family never imports torch
+    from services.engines.wan import engine, rehearsal  # here: naming the family never imports torch
 
-    return engine.load(plan, report)
+    loaded = engine.load(plan, report)
+    rehearsal.end()
+    return loaded

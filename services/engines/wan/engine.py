@@ -37,8 +37,7 @@ def load(plan: Plan, report: Report) -> WanEngine:
     shape, codec = configs["transformer"], configs["vae"]
     two_experts = configs["index"].get("boundary_ratio") is not None
     checks.check(plan.components, shape["in_channels"], codec["z_dim"], two_experts=two_experts)
-    if plan.device == "cuda":
-        hopper.keep_in(plan.data_dir / "cache" / "kernels")
+    keep_kernels(plan)
     engine = WanEngine(plan, configs, parts.vocabulary(plan.components, arriving))
     sizes = {part: sum(map(arriving.nbytes, files)) for part, files in engine.parts.items()}
     arrived: list[str] = []
@@ -51,6 +50,12 @@ def load(plan: Plan, report: Report) -> WanEngine:
         engine.warm(_within(report, done, share, sum(sizes.values())))
         report("load", done + share, sum(sizes.values()))
     return engine
+
+
+def keep_kernels(plan: Plan) -> None:
+    """Compiled kernels stay on the data volume."""
+    if plan.device == "cuda":
+        hopper.keep_in(plan.data_dir / "cache" / "kernels")
 
 
 def _within(report: Report, before: int, share: int, total: int) -> Report:

@@ -22,6 +22,8 @@ Matmul = Literal["exact", "fp8"]
 FP8 = torch.float8_e4m3fn
 # As diffusers keeps them; the rest follows the compute dtype.
 IN_FLOAT32 = ("scale_shift_table", ".norm2.", ".time_embedder.")
+# The fused forward reads these vectors in float32, too; diffusers' own wants them in its hidden dtype.
+FUSED_IN_FLOAT32 = (".norm_q.", ".norm_k.")
 # Same kinds side by side, so that q, k and v lie together and can be used as one layer.
 KINDS = (".codes", ".scale", ".weight", ".bias")
 
@@ -41,19 +43,12 @@ class Expert:
     ) -> None:
         self.role = role
         self.compute = compute
-        with torch.device("meta"):
-            self.model = WanTransformer3DModel.from_config(dict(config)).eval().requires_grad_(False)
-        self.model.rope = WanRotaryPosEmbed(
-            self.model.config.attention_head_dim,
-            self.model.config.patch_size,
-            self.model.config.rope_max_seq_len,
-        )
+        self.model = shell(config)
         shapes = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
         self.file = expert_file.open_expert(path, shapes)
         self.pairs = self._open_lora(lora)
-        # The fused forward reads these vectors in float32; diffusers' own wants them in its hidden dtype.
-        self._in_float32 = (*IN_FLOAT32, ".norm_q.", ".norm_k.") if matmul == "fp8" else IN_FLOAT32
-        self._narrow(matmul)
+        self._matmul = matmul
+        self._narrow()
         self.outside, self.blocks = self._lay_out()
         self._targets = {name: self._owner(name) for name in self._tensors()}
 
@@ -117,22 +112,12 @@ class Expert:
             },
         )
 
-    def _narrow(self, matmul: Matmul) -> None:
-        """Put FP8 layers where the file has FP8 weights, and in all blocks when products are to be FP8."""
-        for name, module in list(self.model.named_modules()):
-            if not isinstance(module, nn.Linear):
-                continue
-            stored_fp8 = self.file.is_fp8(f"{name}.weight")
-            if stored_fp8 or (matmul == "fp8" and names.block_of(name) is not None):
-                apart = matmul == "exact" and stored_fp8 and name in self.pairs
-                layer = Fp8Linear(
-                    module.in_features,
-                    module.out_features,
-                    bias=module.bias is not None,
-                    rank=self.pairs[name].rank if apart else 0,
-                )
-                parent, _, leaf = name.rpartition(".")
-                setattr(self.model.get_submodule(parent), leaf, layer)
+    def _narrow(self) -> None:
+        def rank(name: str) -> int:
+            apart = self._matmul == "exact" and self.file.is_fp8(f"{name}.weight") and name in self.pairs
+            return self.pairs[name].rank if apart else 0
+
+        narrow(self.model, self._matmul, lambda name: self.file.is_fp8(f"{name}.weight"), rank)
 
     def _apart(self, name: str) -> bool:
         module = self.model.get_submodule(name)
@@ -148,17 +133,10 @@ class Expert:
         parts: dict[int | None, list[tuple[str, torch.dtype, tuple[int, ...]]]] = {}
         for name, tensor in self._tensors().items():
             parts.setdefault(names.block_of(name), []).append(
-                (name, self._dtype(name, tensor), tuple(tensor.shape))
+                (name, kept_as(name, tensor, self.compute, self._matmul), tuple(tensor.shape))
             )
         outside = arena.lay_out(parts.pop(None))
         return outside, [arena.lay_out(parts[number]) for number in sorted(n for n in parts if n is not None)]
-
-    def _dtype(self, name: str, tensor: Tensor) -> torch.dtype:
-        if tensor.dtype == FP8:
-            return FP8
-        if name.endswith(".scale") or any(part in f".{name}." for part in self._in_float32):
-            return torch.float32
-        return self.compute
 
     def _owner(self, name: str) -> tuple[nn.Module, str]:
         parent, _, leaf = name.rpartition(".")
@@ -228,6 +206,46 @@ class Expert:
     ) -> tuple[Tensor, Tensor]:
         pair = self.pairs[layer]
         return _raw(reads, pair.down, device), _raw(reads, pair.up, device)
+
+
+def shell(config: Mapping[str, Any]) -> Any:
+    """diffusers' class without a tensor, but for the rotation's tables."""
+    with torch.device("meta"):
+        model = WanTransformer3DModel.from_config(dict(config)).eval().requires_grad_(False)
+    about = model.config
+    model.rope = WanRotaryPosEmbed(about.attention_head_dim, about.patch_size, about.rope_max_seq_len)
+    return model
+
+
+def narrow(
+    model: nn.Module,
+    matmul: Matmul,
+    is_fp8: Callable[[str], bool],
+    rank: Callable[[str], int] = lambda _: 0,
+) -> None:
+    """Put FP8 layers where the file has FP8 weights, and in all blocks when products are to be FP8.
+
+    Both are asked for a layer's name; ``rank``: of a LoRA that is kept beside the weight.
+    """
+    for name, module in list(model.named_modules()):
+        if not isinstance(module, nn.Linear):
+            continue
+        if is_fp8(name) or (matmul == "fp8" and names.block_of(name) is not None):
+            layer = Fp8Linear(
+                module.in_features, module.out_features, bias=module.bias is not None, rank=rank(name)
+            )
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, layer)
+
+
+def kept_as(name: str, tensor: Tensor, compute: torch.dtype, matmul: Matmul) -> torch.dtype:
+    """In which dtype a tensor of the narrowed class lies where it computes."""
+    if tensor.dtype == FP8:
+        return FP8
+    in_float32 = IN_FLOAT32 if matmul == "exact" else (*IN_FLOAT32, *FUSED_IN_FLOAT32)
+    if name.endswith(".scale") or any(part in f".{name}." for part in in_float32):
+        return torch.float32
+    return compute
 
 
 def _raw(reads: list[tuple[Any, Tensor]], stored: Any, device: torch.device) -> Tensor:

@@ -1,0 +1,75 @@
+"""One block of zeros at the size of a default clip, beside the download or the loading: kernels are compiled,
+or found compiled, and the libraries have their plans before the first clip asks for them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from bootstrap.plan import Plan
+from services.engines import fp8_linear, spans
+from services.engines.wan import engine, expert, fused, parts
+
+log = logging.getLogger("kinokit.rehearsal")
+
+TEXT_TOKENS = 512
+_running: threading.Thread | None = None
+
+
+def begin(plan: Plan) -> None:
+    """In a thread, where there is anything to prepare: only the fused forward has kernels of ours."""
+    global _running
+    device = torch.device(plan.device)
+    if plan.settings.get("matmul") != "fp8" or not fp8_linear.has_fp8_products(device):
+        return
+    engine.keep_kernels(plan)
+    _running = threading.Thread(target=_rehearse, args=(plan, device), name="rehearsal", daemon=True)
+    _running.start()
+
+
+def end() -> None:
+    """Wait for it: a clip wants its memory back."""
+    if _running is not None:
+        _running.join()
+
+
+def _rehearse(plan: Plan, device: torch.device) -> None:
+    try:
+        with spans.span("prepare the kernels"):
+            forward(parts.configs(plan.config), plan.defaults, device)
+            torch.cuda.synchronize(device)
+            torch.cuda.empty_cache()
+    except Exception:  # the clip will do it again, and say what is wrong
+        log.warning("the kernels could not be prepared", exc_info=True)
+
+
+@torch.inference_mode()
+def forward(configs: Mapping[str, Any], defaults: Mapping[str, Any], device: torch.device) -> torch.Tensor:
+    """The fused forward of one block for a clip of the defaults: velocity [1, channels, frames, h, w]."""
+    about, codec = configs["transformer"], configs["vae"]
+    model = block(about, device)
+    space, time = codec.get("scale_factor_spatial", 8), codec.get("scale_factor_temporal", 4)
+    width, height = (int(side) // space for side in defaults["size"].split("x"))
+    frames = (int(defaults["num_frames"]) - 1) // time + 1
+    latents = torch.zeros(1, about["in_channels"], frames, height, width, device=device)
+    timestep = torch.tensor([1000.0], device=device)
+    text = torch.zeros(1, TEXT_TOKENS, about["text_dim"], device=device)
+    return fused.forward(model, latents, timestep, text, lambda _: None, lambda _: None)
+
+
+def block(about: Mapping[str, Any], device: torch.device) -> Any:
+    """A transformer of one block, its tensors zeros of the dtypes that an expert's have."""
+    compute = torch.bfloat16 if device.type == "cuda" else torch.float32
+    model = expert.shell({**about, "num_layers": 1})
+    model.rope.to(device)
+    expert.narrow(model, "fp8", lambda _: False)
+    zeros = {
+        name: torch.zeros(tensor.shape, device=device).to(expert.kept_as(name, tensor, compute, "fp8"))
+        for name, tensor in model.state_dict().items()
+    }
+    model.load_state_dict(zeros, assign=True)
+    return model.requires_grad_(False)

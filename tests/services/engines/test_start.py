@@ -1,0 +1,66 @@
+"""A start imports what its engine needs, and has the kernels ready before the first clip."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from services.engines.wan import parts, rehearsal
+from services.engines.wan.expert import Expert
+from tests.checkpoints import wan
+
+
+def run(code: str) -> list[str]:
+    """The words that a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(("family", "needed"), [("wan", "transformer_wan"), ("svd", "transformer_temporal")])
+def test_an_engine_brings_no_other_model(family: str, needed: str) -> None:
+    found = run(
+        "import sys; from services.engines import lean; lean.imports();"
+        f"import services.engines.{family}.engine;"
+        "print(*(name for name in sys.modules if name.startswith('diffusers.models.transformers.')))"
+    )
+    names = {name.rpartition(".")[2] for name in found}
+    assert needed in names
+    assert not names & {"transformer_flux", "transformer_hunyuan_video", "sana_transformer"}
+
+
+def test_whoever_asks_for_another_model_gets_it() -> None:
+    found = run(
+        "from services.engines import lean; lean.imports();"
+        "from diffusers import StableVideoDiffusionPipeline, FluxTransformer2DModel;"
+        "from diffusers.models.transformers import SanaTransformer2DModel;"
+        "from diffusers.models import autoencoders;"
+        "asked = FluxTransformer2DModel, SanaTransformer2DModel, autoencoders.AutoencoderKL;"
+        "print(*(each.__name__ for each in asked))"
+    )
+    assert found == ["FluxTransformer2DModel", "SanaTransformer2DModel", "AutoencoderKL"]
+
+
+def test_the_rehearsal_asks_for_the_kernels_that_a_clip_does(tmp_path: Path) -> None:
+    """Same names, shapes and dtypes as a loaded expert's block, at the size of a default clip."""
+    tiny = wan.make(tmp_path)
+    plan = tiny.plan(settings={"matmul": "fp8"})
+    configs = parts.configs(plan.config)
+    device = torch.device("cpu")
+    made = rehearsal.block(configs["transformer"], device).state_dict()
+    real = Expert(
+        "high_noise",
+        tiny.components["high_noise"],
+        configs["transformer"],
+        compute=torch.float32,
+        matmul="fp8",
+        lora=None,
+    )
+    wanted = {slot.name: (slot.dtype, tuple(slot.shape)) for slot in real.blocks[0].slots}
+    assert {name: (made[name].dtype, tuple(made[name].shape)) for name in wanted} == wanted
+    velocity = rehearsal.forward(configs, {"size": "64x48", "num_frames": 9}, device)
+    assert velocity.shape == (1, 16, 3, 6, 8)
+    assert velocity.isfinite().all()
