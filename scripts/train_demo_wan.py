@@ -3,6 +3,7 @@
     python scripts/train_demo_wan.py                                 # all parts, one after another
     python scripts/train_demo_wan.py --parts vae                     # one part; vae and shared can run side
     python scripts/train_demo_wan.py --parts high                    # by side, and high and low after shared
+    python scripts/train_demo_wan.py --device cuda --seconds 200 --batch 64   # on a GPU, by the clock
     python scripts/train_demo_wan.py --out /tmp/dry --steps 2 --tiny # a dry run
 
 What it learns from, what it promises and how the shipped files were made: docs/demo.md.
@@ -52,7 +53,9 @@ def main() -> None:
     parser.add_argument("--loras-steps", type=int, default=120)
     parser.add_argument("--outlines-steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=8, help="clips in a step, for each kind of noise")
+    parser.add_argument("--clips", type=int, default=384, help="of the base, from which the LoRAs learn")
     parser.add_argument("--steps", type=int, help="so many steps of each part")
+    parser.add_argument("--seconds", type=float, help="instead of steps: so long for each part")
     parser.add_argument("--tiny", action="store_true", help="small batches, for a dry run")
     Training(parser.parse_args()).run()
 
@@ -138,7 +141,7 @@ class Training:
         for model in (*experts, text):
             model.eval().requires_grad_(False)
         prompts = prompt_motion.Prompts(tokenizer, self.device)
-        shape, count = tuple(self.latents.shape[1:]), 4 if self.options.tiny else 384
+        shape, count = tuple(self.latents.shape[1:]), 4 if self.options.tiny else self.options.clips
         known = prompt_motion.pairs(
             experts, text, prompts, count, shape, self.options.seed + 3, self.autocast
         )
@@ -167,8 +170,9 @@ class Training:
         wan_layout.write_vae(vae.state_dict(), self.out / wan_layout.VAE)
 
     def _pace(self, part: str) -> Pace:
-        steps = self.options.steps or getattr(self.options, f"{part}_steps")
-        return Pace(0, steps, f"wan-{part}", self.out.parent / f"{self.out.name}-training.jsonl")
+        seconds, steps = self.options.seconds, self.options.steps or getattr(self.options, f"{part}_steps")
+        log = self.out.parent / f"{self.out.name}-training.jsonl"
+        return Pace(seconds or 0, None if seconds else steps, f"wan-{part}", log)
 
     def _vae_config(self) -> dict[str, object]:
         """The VAE's config with its latents' mean and spread per channel."""

@@ -49,7 +49,7 @@ async def start(plan: Plan, order: dict[str, Any], *, too_large: bool) -> dict[s
     folder = plan.data_dir
     env = {**os.environ, **processes.worker_environment(plan, (), os.environ)}
     env.pop("CUDA_VISIBLE_DEVICES", None)
-    begin = time.perf_counter()
+    begin, started = time.perf_counter(), time.time()
     child = await ChildProcess.start(folder / "plan.json", env=env, log=folder / "child.log")
     found: dict[str, Any] = {}
     try:
@@ -57,6 +57,7 @@ async def start(plan: Plan, order: dict[str, Any], *, too_large: bool) -> dict[s
         found["ready_s"] = round(time.perf_counter() - begin, 2)
         if event["event"] == "failed":
             return found | {"failed": event}
+        found["spans"] = spans(event["timings"]["spans"], started)
         for name in ("first", "second"):
             event = await made(child, order, folder / f"{name}.mp4")
             found[f"{name}_clip_at_s"] = round(time.perf_counter() - begin, 2)
@@ -69,6 +70,14 @@ async def start(plan: Plan, order: dict[str, Any], *, too_large: bool) -> dict[s
     finally:
         await child.close()
     return found
+
+
+def spans(told: list[dict[str, Any]], started: float) -> dict[str, tuple[float, float]]:
+    """From and to, seconds since the start, of what the child did."""
+    return {
+        each["name"]: (round(each["started_at"] - started, 2), round((each["ended_at"] or 0) - started, 2))
+        for each in told
+    }
 
 
 async def made(child: ChildProcess, order: dict[str, Any], path: Path) -> dict[str, Any]:
