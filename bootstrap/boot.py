@@ -27,6 +27,7 @@ from bootstrap.hardware import threads
 from bootstrap.machine import GIB, Machine
 from bootstrap.manifest import Manifest
 from bootstrap.plan import Plan
+from bootstrap.readahead import Readahead
 from bootstrap.refusal import found
 from bootstrap.settings import Settings
 from bootstrap.timeline import PACKAGES
@@ -74,6 +75,7 @@ class Boot:
             arrivals=told_in,
         )
         self._predict(model, chosen, machine)
+        Readahead((home / file.kept_at for file in model.files), machine.ram_available_bytes)
         with self._phase("fetch"), arrivals.Record(told_in, model.files, home) as arrived:
             note = self._fetch(model, plan, arrived, with_gpu=bool(machine.gpus))
             verified = f"{model.download_bytes / GIB:.2f} GiB verified"

@@ -113,20 +113,17 @@ struct Row {
     float most = -1e30f, sum = 0.0f;
 };
 
-// Scores to weights in place; returns what the output so far must be multiplied with. Four chains at a time: a single
-// one would wait for itself.
+// Scores to weights in place; returns what the output so far must be multiplied with. Several chains at a time: a
+// single one would wait for itself.
 template <int HALF> __device__ __forceinline__ float soften(int (&s)[S], Row& row, float scale) {
-    float most[4], sum[4];
+    // A score's bits are those of a positive float, which are in order as integers are: three are compared at a time.
+    int one = s[2 * HALF], other = s[4 + 2 * HALF];
 #pragma unroll
-    for (int c = 0; c < 4; ++c) {
-        most[c] = __int_as_float(s[4 * (c / 2) + 2 * HALF + c % 2]);
-        sum[c] = 0.0f;
+    for (int i = 0; i < S; i += 8) {
+        one = __vimax3_s32(one, s[i + 2 * HALF], s[i + 2 * HALF + 1]);
+        other = __vimax3_s32(other, s[i + 4 + 2 * HALF], s[i + 4 + 2 * HALF + 1]);
     }
-#pragma unroll
-    for (int i = 8; i < S; i += 8)
-#pragma unroll
-        for (int c = 0; c < 4; ++c) most[c] = fmaxf(most[c], __int_as_float(s[i + 4 * (c / 2) + 2 * HALF + c % 2]));
-    float all = fmaxf(fmaxf(most[0], most[1]), fmaxf(most[2], most[3]));
+    float all = __int_as_float(max(one, other)), sum[4] = {};
     all = fmaxf(all, __shfl_xor_sync(0xffffffff, all, 1));
     all = fmaxf(all, __shfl_xor_sync(0xffffffff, all, 2));
     const float now = fmaxf(row.most, (all - MAGIC) * scale);

@@ -26,8 +26,9 @@ def load(plan: Plan, report: Report) -> Engine:
         KitError: a file does not fit its role or the model; names the keys that are wrong.
         OutOfMemory: the profile does not fit the GPU.
     """
-    from services.engines.wan import engine, rehearsal  # here: naming the family never imports torch
+    from services.engines import aside
+    from services.engines.wan import engine  # here, so that naming the family never imports torch
 
     loaded = engine.load(plan, report)
-    rehearsal.end()
+    aside.finish()
     return loaded

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bootstrap.errors import KitError
 from bootstrap.plan import Plan
-from services.engines import schedule
+from services.engines import aside, schedule
 from services.engines.arriving import Arriving
 from services.engines.base import Cancel, Cancelled, Report
 from services.engines.kernels import hopper
@@ -47,7 +47,11 @@ def load(plan: Plan, report: Report) -> WanEngine:
         there = {file for part in arrived for file in engine.parts[part]}
         checks.check_contents({role: file for role, file in plan.components.items() if file in there})
         engine.open(batch)
+        if plan.device == "cuda" and VAE in batch:
+            aside.do("prepare the decoder", lambda: engine.rehearse_decoding(plan.defaults))
         engine.warm(_within(report, done, share, sum(sizes.values())))
+        if plan.device == "cuda" and TEXT in batch:
+            aside.do("prepare the text encoder", engine.text.rehearse)
         report("load", done + share, sum(sizes.values()))
     return engine
 
@@ -135,6 +139,16 @@ class WanEngine:
             self.experts.prepare(self._strengths({}), report)
             if self._is_text_open:
                 self.text.warm()
+
+    def rehearse_decoding(self, defaults: Mapping[str, Any]) -> None:
+        """The decoder's kernels at the default size: the first frame, and two parts of those that follow."""
+        if not self.codec.parts_at_once:
+            return
+        width, height = map(int, defaults["size"].split("x"))
+        few = self.codec.time * 2 * self.codec.parts_at_once + 1
+        shape = self._latent_shape({"width": width, "height": height, "num_frames": few})
+        for _ in self.codec.decode(torch.zeros(shape, device=self._device)):
+            """Made to be thrown away."""
 
     def generate(
         self, values: Mapping[str, Any], image: Path | None, report: Report, cancelled: Cancelled

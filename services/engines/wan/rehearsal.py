@@ -3,48 +3,25 @@ or found compiled, and the libraries have their plans before the first clip asks
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from bootstrap.plan import Plan
-from services.engines import fp8_linear, spans
+from services.engines import aside, fp8_linear
 from services.engines.wan import engine, expert, fused, parts
 
-log = logging.getLogger("kinokit.rehearsal")
-
 TEXT_TOKENS = 512
-_running: threading.Thread | None = None
 
 
 def begin(plan: Plan) -> None:
-    """In a thread, where there is anything to prepare: only the fused forward has kernels of ours."""
-    global _running
+    """Beside all else, where there is anything to prepare: only the fused forward has kernels of ours."""
     device = torch.device(plan.device)
     if plan.settings.get("matmul") != "fp8" or not fp8_linear.has_fp8_products(device):
         return
     engine.keep_kernels(plan)
-    _running = threading.Thread(target=_rehearse, args=(plan, device), name="rehearsal", daemon=True)
-    _running.start()
-
-
-def end() -> None:
-    """Wait for it: a clip wants its memory back."""
-    if _running is not None:
-        _running.join()
-
-
-def _rehearse(plan: Plan, device: torch.device) -> None:
-    try:
-        with spans.span("prepare the kernels"):
-            forward(parts.configs(plan.config), plan.defaults, device)
-            torch.cuda.synchronize(device)
-            torch.cuda.empty_cache()
-    except Exception:  # the clip will do it again, and say what is wrong
-        log.warning("the kernels could not be prepared", exc_info=True)
+    aside.do("prepare the kernels", lambda: forward(parts.configs(plan.config), plan.defaults, device))
 
 
 @torch.inference_mode()

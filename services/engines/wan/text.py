@@ -74,6 +74,11 @@ class TextEncoder:
         if self._keep and self._buffer is None:
             self._load()
 
+    def rehearse(self) -> None:
+        """Encode nothing, which the guidance asks for too, where that needs no loading."""
+        if self._buffer is not None:
+            self.encode("")
+
     def ids(self, prompt: str) -> list[int]:
         """Token ids, with the end token, cut to the model's length."""
         ids: list[int] = self._tokens.encode(clean(prompt))

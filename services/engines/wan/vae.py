@@ -72,10 +72,12 @@ class Codec:
         self._vae = vae
         self._tiling = tiling
         self._fast: Decoder | None = None
+        self.parts_at_once = 0  # latent frames that our own decoder takes together; 0 where it is diffusers'
         if tiling:
             vae.enable_tiling()
         elif frames_at_once and decoder.supports(vae):
             self._fast = Decoder(vae, frames_at_once)
+            self.parts_at_once = frames_at_once
         weight = next(vae.parameters())
         self._device, self._dtype = weight.device, weight.dtype
         self._mean = torch.tensor(vae.config.latents_mean, device=self._device).view(1, -1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""What the prompt demo promises: the shape goes where the prompt says, in the colour that it says."""
+"""What the prompt demo promises: the shape of the prompt, in its colour, goes where it says."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ COLOURS = {
     "red": (230, 26, 26), "green": (26, 191, 38), "blue": (31, 56, 242), "yellow": (242, 230, 26),
     "magenta": (230, 31, 217), "cyan": (26, 217, 230), "orange": (250, 128, 13), "white": (242, 242, 242),
 }  # fmt: skip
+FILLED = {"circle": np.pi / 4, "square": 1.0, "triangle": 0.5}  # of the box around it
 Frames = NDArray[np.uint8]  # [frames, height, width, 3]
 
 
@@ -77,12 +78,23 @@ def _hue(colour: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(colour / max(1.0, float(colour.max())))
 
 
+def shape(frames: Frames) -> str:
+    """The name of the shape that fills as much of the box around it."""
+    down, right = np.nonzero(shape_in(frames[8]))
+    box = (np.ptp(down) + 1) * (np.ptp(right) + 1)
+    return min(FILLED, key=lambda name: abs(FILLED[name] - len(down) / box))
+
+
 def moves_as_asked(prompt: str, frames: Frames) -> bool:
     return way(frames) == DIRECTIONS[prompt.split()[-1]]
 
 
 def has_the_colour_asked_for(prompt: str, frames: Frames) -> bool:
     return colour(frames) == prompt.split()[1]
+
+
+def has_the_shape_asked_for(prompt: str, frames: Frames) -> bool:
+    return shape(frames) == prompt.split()[2]
 
 
 def matching(clips: dict[str, Frames], matches: Callable[[str, Frames], bool]) -> int:
@@ -101,5 +113,10 @@ def test_the_shape_has_the_colour_of_the_prompt(clips: dict[str, Frames]) -> Non
     assert matching(clips, has_the_colour_asked_for) >= 9
 
 
-def test_both_at_once(clips: dict[str, Frames]) -> None:
-    assert matching(clips, lambda *clip: moves_as_asked(*clip) and has_the_colour_asked_for(*clip)) >= 9
+def test_it_is_the_shape_of_the_prompt(clips: dict[str, Frames]) -> None:
+    assert matching(clips, has_the_shape_asked_for) >= 9
+
+
+def test_all_three_at_once(clips: dict[str, Frames]) -> None:
+    asked = (moves_as_asked, has_the_colour_asked_for, has_the_shape_asked_for)
+    assert matching(clips, lambda *clip: all(matches(*clip) for matches in asked)) >= 9

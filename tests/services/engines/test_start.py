@@ -6,12 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from services.engines import aside, spans
 from services.engines.wan import parts, rehearsal
 from services.engines.wan.expert import Expert
+from services.engines.wan.vae import Codec
 from tests.checkpoints import wan
+from tests.services.engines import test_wan
 
 
 def run(code: str) -> list[str]:
@@ -64,3 +68,28 @@ def test_the_rehearsal_asks_for_the_kernels_that_a_clip_does(tmp_path: Path) -> 
     velocity = rehearsal.forward(configs, {"size": "64x48", "num_frames": 9}, device)
     assert velocity.shape == (1, 16, 3, 6, 8)
     assert velocity.isfinite().all()
+
+
+def test_what_is_done_beside_the_loading_may_fail(caplog: pytest.LogCaptureFixture) -> None:
+    """It is told in the log and in the timeline, what comes after it is done, and nobody else is stopped."""
+    done = []
+    aside.do("prepare what is broken", lambda: 1 // 0)
+    aside.do("prepare the rest", lambda: done.append(torch.is_inference_mode_enabled()))
+    aside.finish()
+    assert done == [True]
+    assert "could not prepare what is broken ahead of the first clip" in caplog.text
+    times = {each["name"]: each for each in spans.so_far()}
+    assert times["prepare what is broken"]["ended_at"] <= times["prepare the rest"]["ended_at"]
+
+
+def test_parts_that_were_rehearsed_make_the_same_clip(tmp_path: Path) -> None:
+    tiny = wan.make(tmp_path)
+    ready, fresh = (test_wan.engine(tiny) for _ in range(2))
+    ready.codec = Codec(ready.codec._vae, tiling=False, frames_at_once=2)  # as on a GPU
+    ready.text.rehearse()
+    ready.rehearse_decoding({"size": "64x48"})
+    made = [
+        np.stack(list(each.generate(test_wan.VALUES, None, test_wan.quiet, test_wan.never)))
+        for each in (ready, fresh)
+    ]
+    assert np.abs(made[0].astype(int) - made[1]).max() <= 1
