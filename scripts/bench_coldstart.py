@@ -1,7 +1,8 @@
 """Measures a start against its floor: `make bench-coldstart`, or with ARGS="--mbit 25 --gpu wan22".
 
 Cold: an empty data directory, the weights from a local hub behind a link of that speed. Warm: the same
-directory again. The floor is bytes over link; below it no start can be. The last line is one JSON object.
+directory again; ``--disk``: and again after the box has forgotten all files. The floor is bytes over link;
+below it no start can be. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -80,6 +81,9 @@ def arguments() -> argparse.Namespace:
         type=Path,
         help="of --gpu: where the random files are, or are made and left; /dev/shm is a disk saved",
     )
+    parser.add_argument(
+        "--disk", action="store_true", help="a third start, warm, but with no file in memory; needs root"
+    )
     parser.add_argument("--kit", type=Path, default=HERE, help="another checkout of the kit to measure")
     options = parser.parse_args()
     options.mbit = options.mbit or (10000.0 if options.gpu else 25.0)
@@ -97,14 +101,22 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Case]:
         found = []
         for number in range(options.times):
             data_dir = folder / f"data-{number}"
-            for case, count in (("cold", total), ("warm", 0)):
+            for case, count in (("cold", total), ("warm", 0), *([("disk", 0)] if options.disk else [])):
+                if case == "disk":
+                    forget_files()
                 found.append(start(case, count, link, path, data_dir, hub.endpoint, options.kit, model))
                 print(f"  {case}: ready after {found[-1].ready:.1f} s", file=sys.stderr, flush=True)
             shutil.rmtree(data_dir, ignore_errors=True)
     return [
         min((each for each in found if each.case == case), key=lambda each: each.ready)
-        for case in ("cold", "warm")
+        for case in dict.fromkeys(each.case for each in found)
     ]
+
+
+def forget_files() -> None:
+    """Nothing of any file stays in memory: what a box has after it was rebooted. Needs root."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 # --- files and who serves them --------------------------------------------------------------------

@@ -7,6 +7,7 @@ the same with a few places only. The sequence of uses is known, so nothing is ev
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,6 @@ from torch import Tensor
 
 Placement = Literal["resident", "swap", "stream"]
 STREAM_PLACES = 3  # one computes, one is ready, one is filled
-PINNED_PIECE = 1024**3
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class BlockStore:
         self._places: list[Tensor | None] = [None] * count
         self._held: list[Key | None] = [None] * count
         self._ready: list[torch.cuda.Event | None] = [None] * count
-        self._piece = torch.empty(0, dtype=torch.uint8)
-        self._used = 0
+        self._pinned: list[Tensor] = []
+        weakref.finalize(self, _unpin, self._pinned).atexit = False  # the process's end does it faster
         self._side: torch.cuda.Stream | None = None
         if device.type == "cuda" and count:
             self._side = torch.cuda.Stream(device)
@@ -116,11 +116,19 @@ class BlockStore:
         self._ready[place] = ready
 
     def _host_buffer(self, nbytes: int) -> Tensor:
-        """Pinned memory comes in powers of two: blocks share large pieces, or a third would be lost."""
-        if self._device.type != "cuda":
-            return torch.empty(nbytes, dtype=torch.uint8)
-        if self._piece.numel() - self._used < nbytes:
-            self._piece = torch.empty(max(PINNED_PIECE, nbytes), dtype=torch.uint8, pin_memory=True)
-            self._used = 0
-        start, self._used = self._used, self._used + nbytes
-        return self._piece[start : start + nbytes]
+        """Pinned where there is a GPU; torch's own comes in powers of two, and a third would be lost."""
+        buffer = torch.empty(nbytes, dtype=torch.uint8)
+        if self._device.type == "cuda":
+            buffer.zero_()  # by all threads: pinning would touch one page after the other
+            torch.cuda.check_error(torch.cuda.cudart().cudaHostRegister(buffer.data_ptr(), nbytes, 0))
+            self._pinned.append(buffer)
+        return buffer
+
+
+def _unpin(buffers: list[Tensor]) -> None:
+    """Before the memory is given back, and once nothing copies from it."""
+    if buffers:
+        torch.cuda.synchronize()
+    for buffer in buffers:
+        torch.cuda.cudart().cudaHostUnregister(buffer.data_ptr())
+    buffers.clear()
