@@ -38,8 +38,8 @@ def test_imports_and_loading_hide_behind_the_download_but_for_the_file_that_come
     assert said.download_seconds == pytest.approx(size / GBIT * 1.05)
     assert said.load_seconds == pytest.approx(1 + size / 12.7e9)
     assert said.ready_seconds == pytest.approx(1.8 + size / GBIT * 1.05 + said.load_seconds * largest / size)
-    assert said.first_clip_seconds == pytest.approx(13.7)
-    assert said.dollars == pytest.approx((said.ready_seconds + 13.7) / 3600 * 2.4)
+    assert said.first_clip_seconds == pytest.approx(8.3)
+    assert said.dollars == pytest.approx((said.ready_seconds + 8.3) / 3600 * 2.4)
 
 
 def test_a_warm_volume_waits_for_the_imports_and_the_disk() -> None:
