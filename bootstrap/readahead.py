@@ -18,7 +18,7 @@ ROOM_SHARE = 0.5  # of the memory that is free: the workers want some, too
 class Readahead:
     """Begins at once, in a thread that ends with the files or with the process.
 
-    One thread: four read no sooner, and took the disk from the imports (20 to 23 s instead of 17, of 13 alone).
+    One thread: four were done no sooner, and took the disk from the imports (20 to 23 s instead of 17).
     """
 
     def __init__(self, paths: Iterable[Path], free_bytes: int | None) -> None:
