@@ -10,6 +10,10 @@ from services.engines import spans
 
 log = logging.getLogger("kinokit.aside")
 
+ROOM_BYTES = (
+    10 * 1024**3
+)  # of the GPU that must be free: a part takes up to 6 of them, and loading comes first
+
 _pool = ThreadPoolExecutor(1, "aside")
 _begun: list[Future[None]] = []
 
@@ -28,6 +32,9 @@ def finish() -> None:
 def _guarded(name: str, step: Callable[[], object]) -> None:
     import torch
 
+    if torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < ROOM_BYTES:
+        log.info("did not %s ahead of the first clip: less than 10 GiB of the GPU are free", name)
+        return
     try:
         with spans.span(name), torch.inference_mode():
             step()
