@@ -10,9 +10,8 @@ from services.engines import spans
 
 log = logging.getLogger("kinokit.aside")
 
-ROOM_BYTES = (
-    10 * 1024**3
-)  # of the GPU that must be free: a part takes up to 6 of them, and loading comes first
+# Of the GPU that must be free: a part takes up to 6 GiB with small profiles, and loading comes first.
+ROOM_BYTES = 10 * 1024**3
 
 _pool = ThreadPoolExecutor(1, "aside")
 _begun: list[Future[None]] = []

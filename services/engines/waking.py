@@ -14,12 +14,13 @@ def awake(device: str) -> Iterator[None]:
     """Import torch; on "cuda" the GPU starts beside what is done inside, and has started at its end."""
     with spans.span("import torch"):
         import torch  # noqa: F401
+    if device != "cuda":
+        yield
+        return
     thread = threading.Thread(target=_start_gpu, name="start the GPU", daemon=True)
-    if device == "cuda":
-        thread.start()
+    thread.start()
     yield
-    if device == "cuda":
-        thread.join()
+    thread.join()
 
 
 def _start_gpu() -> None:
