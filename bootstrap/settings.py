@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_core import PydanticUndefined
 
 from bootstrap.errors import KitError
-from bootstrap.mistakes import Document, of_schema
 from bootstrap.platforms import PLATFORMS
+from bootstrap.yaml_errors import Document, of_schema
 
 PREFIX = "KINOKIT_"
 FILE_NAME = "kinokit.yaml"

@@ -30,8 +30,8 @@ import httpx
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from bootstrap import manifest
-from bootstrap.manifest import Manifest
+from bootstrap.choose import manifest
+from bootstrap.choose.manifest import Manifest
 from tests.hub import Hub
 
 HERE = Path(__file__).parents[1]

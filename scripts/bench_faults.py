@@ -25,9 +25,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bootstrap import fetch
+from bootstrap.choose.manifest import Manifest
 from bootstrap.errors import KitError
 from bootstrap.fetch import external
-from bootstrap.manifest import Manifest
 from tests import hub
 from tests.hub import Hub, Repo, answers
 

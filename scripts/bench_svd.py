@@ -37,8 +37,8 @@ from diffusers import (
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from bootstrap.manifest import Limits
-from bootstrap.plan import Plan
+from bootstrap.choose.manifest import Limits
+from bootstrap.choose.plan import Plan
 from services.engines import svd
 from services.engines.base import OutOfMemory
 from services.engines.svd.engine import SvdEngine

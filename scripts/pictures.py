@@ -25,8 +25,8 @@ import skimage.data
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from bootstrap import manifest_file, planning
-from bootstrap.choose import Choice
+from bootstrap.choose import planning, reading
+from bootstrap.choose.profile import Choice
 from services.engines import wan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,11 +70,11 @@ def main() -> None:
 
 def contact_sheet(target: Path) -> None:
     """A row for each prompt, in two columns; the seeds are 0 to 7."""
-    manifest = manifest_file.load("demo-wan")
+    manifest = reading.load("demo-wan")
     profile = next(profile for profile in manifest.profiles if profile.needs.device == "cpu")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        files = manifest_file.MANIFEST_FOLDER / "demo-wan"
+        files = reading.MANIFEST_FOLDER / "demo-wan"
         choice = Choice(profile, (), ())
         plan = planning.build(manifest, choice, files=files, data_dir=Path(folder), threads=2)
         engine = wan.load(plan, lambda *_: None)

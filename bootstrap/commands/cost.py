@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from bootstrap import manifest_file, prices
+from bootstrap.choose import reading
 from bootstrap.errors import KitError
-from bootstrap.rent import comparison
+from bootstrap.rent import comparison, prices
 from bootstrap.rent.comparison import Row
 from bootstrap.rent.cost import clip_times
 
@@ -21,7 +21,7 @@ def cost(
     ] = None,
 ) -> None:
     """Compare what the same clips cost rented, on an own machine, and from commercial APIs."""
-    manifest = manifest_file.load(model)
+    manifest = reading.load(model)
     if any(profile.needs.device == "cpu" for profile in manifest.profiles):
         raise KitError(f"{model} needs no GPU: it costs nothing", fix="compare another model")
     if clip_times().seconds.get(manifest.name) is None:

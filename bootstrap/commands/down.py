@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 
-from bootstrap import occupancy, settings, site
+from bootstrap import data_directory, settings
 from bootstrap.errors import KitError
+from bootstrap.launch import location
 
 END_SECONDS = 20.0
 
@@ -22,8 +23,10 @@ def down(
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
 ) -> None:
     """End the service; jobs under way go back into the queue. Returns when it has ended."""
-    where = site.of(settings.load({"data_dir": data_dir}, os.environ, config).settings, os.environ).data_dir
-    found = occupancy.running(where)
+    where = location.of(
+        settings.load({"data_dir": data_dir}, os.environ, config).settings, os.environ
+    ).data_dir
+    found = data_directory.running(where)
     if found is None:
         typer.echo(f"nothing runs in {where}")
         return
@@ -33,7 +36,7 @@ def down(
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + END_SECONDS
-    while occupancy.running(where) is not None:
+    while data_directory.running(where) is not None:
         if time.monotonic() > until:
             raise KitError(
                 f"the agent (process {pid}) did not end within {END_SECONDS:.0f} s",

@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from bootstrap import fetch as fetching
-from bootstrap import manifest, settings, site
+from bootstrap import settings
+from bootstrap.choose import manifest
 from bootstrap.commands import text
 from bootstrap.fetch import Progress
+from bootstrap.launch import location
 from bootstrap.terminal import Terminal, running
 
 
@@ -33,7 +35,7 @@ def fetch(
     """Download a model's files and verify them, or go on where a download stopped."""
     flags = {"model": model, "data_dir": data_dir, "verify": verify or None}
     chosen = settings.load(flags, os.environ, config).settings
-    store = site.of(chosen, os.environ).data_dir / "models"
+    store = location.of(chosen, os.environ).data_dir / "models"
     wanted = manifest.load(chosen.model)
     token = chosen.hf_token.get_secret_value() if chosen.hf_token else fetching.saved_token()
     terminal = Terminal(sys.stdout)

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from bootstrap import settings, site
+from bootstrap import settings
 from bootstrap.errors import KitError
+from bootstrap.launch import location
 
 LOOK_SECONDS = 0.2
 
@@ -27,7 +28,9 @@ def logs(
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
 ) -> None:
     """Show the end of the logs: agent, front and workers."""
-    where = site.of(settings.load({"data_dir": data_dir}, os.environ, config).settings, os.environ).data_dir
+    where = location.of(
+        settings.load({"data_dir": data_dir}, os.environ, config).settings, os.environ
+    ).data_dir
     patterns = [*(["worker-*.log"] if worker else []), *(["front.log"] if front else [])]
     patterns = patterns or ["agent.log", "front.log", "worker-*.log"]
     paths = [path for pattern in patterns for path in sorted((where / "logs").glob(pattern))]

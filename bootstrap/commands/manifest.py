@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from bootstrap import manifest_file, manifest_lock, settings
+from bootstrap import settings
+from bootstrap.choose import locking, reading
+from bootstrap.choose.manifest import Manifest
 from bootstrap.commands import text
 from bootstrap.errors import KitError
-from bootstrap.manifest import Manifest
 
 app = typer.Typer(name="manifest", help="Check manifests, and fill in their hashes.", no_args_is_help=True)
 
@@ -22,8 +23,8 @@ def check(
     manifest: Annotated[str, typer.Argument(help="A path, an https URL, or a shipped model's name.")],
 ) -> None:
     """Read a manifest and tell every mistake of it, each with its line."""
-    read = manifest_file.load(manifest)
-    unknown = manifest_lock.unknown_hashes(read)
+    read = reading.load(manifest)
+    unknown = locking.unknown_hashes(read)
     typer.echo(f"{read.name}: {len(read.files)} files, {text.size(read.download_bytes)}, no mistakes")
     if unknown:
         typer.echo(
@@ -43,17 +44,17 @@ def lock(
     if "://" in manifest:
         raise KitError("a manifest from the net cannot be filled in", fix="save it to a file first")
     chosen = settings.load({}, os.environ, config).settings
-    path = manifest_file.path_of(manifest)
-    read = manifest_file.load(str(path))
+    path = reading.path_of(manifest)
+    read = reading.load(str(path))
     token = chosen.hf_token.get_secret_value() if chosen.hf_token else None
-    known = manifest_lock.ask(read, endpoint=chosen.hf_endpoint, token=token)
+    known = locking.ask(read, endpoint=chosen.hf_endpoint, token=token)
     if not known:
         raise KitError(
             f"{read.name} has no files from a hub", fix="write the hashes yourself: sha256sum FILE"
         )
-    filled, changes = manifest_lock.fill(path.read_text(encoding="utf-8"), read, known)
-    manifest_file.parse(filled, path.name)
-    manifest_lock.write(output or path, filled)
+    filled, changes = locking.fill(path.read_text(encoding="utf-8"), read, known)
+    reading.parse(filled, path.name)
+    locking.write(output or path, filled)
     for change in changes:
         was = f", was {change.old}" if change.old else ""
         typer.echo(f"{change.path}: {change.key} {change.new}{was}")

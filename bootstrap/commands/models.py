@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bootstrap import catalogue, hardware, settings, site
-from bootstrap.catalogue import Entry
+from bootstrap import detect, settings
+from bootstrap.choose import catalogue
+from bootstrap.choose.catalogue import Entry
 from bootstrap.commands import text
+from bootstrap.launch import location
 
 
 def models(
@@ -21,8 +23,8 @@ def models(
 ) -> None:
     """List all models with size, licence and what fits on this machine."""
     chosen = settings.load({"data_dir": data_dir}, os.environ, config).settings
-    here = site.of(chosen, os.environ)
-    machine = hardware.detect(os.environ, here.data_dir)
+    here = location.of(chosen, os.environ)
+    machine = detect.detect(os.environ, here.data_dir)
     known = catalogue.entries(machine, here.data_dir)
     if as_json:
         typer.echo(json.dumps([_document(each) for each in known], indent=2))

@@ -10,16 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from bootstrap import __version__, boots, catalogue, forecast, hardware, manifest, settings, site, whatif
-from bootstrap.catalogue import Entry
-from bootstrap.choose import Verdict
+from bootstrap import __version__, detect, settings
+from bootstrap.choose import catalogue, manifest
+from bootstrap.choose.catalogue import Entry
+from bootstrap.choose.profile import Verdict
 from bootstrap.commands import text
+from bootstrap.detect import threads, whatif
+from bootstrap.detect.machine import Machine
 from bootstrap.errors import KitError
-from bootstrap.forecast import Forecast
-from bootstrap.hardware import threads
-from bootstrap.machine import Machine
+from bootstrap.launch import history, location
+from bootstrap.launch.location import Site
+from bootstrap.rent import forecast
+from bootstrap.rent.forecast import Forecast
 from bootstrap.settings import Settings
-from bootstrap.site import Site
 
 
 def plan(
@@ -46,8 +49,8 @@ def plan(
     """Show this machine and each profile of the model, and why it fits or not. Touches nothing."""
     flags = {"model": model, "profile": profile, "data_dir": data_dir, "platform": platform}
     chosen = settings.load(flags, os.environ, config).settings
-    here = site.of(chosen, os.environ)
-    machine = hardware.detect(os.environ, here.data_dir)
+    here = location.of(chosen, os.environ)
+    machine = detect.detect(os.environ, here.data_dir)
     machine = whatif.machine(machine, gpus=gpu or (), ram=ram, disk=disk, cpus=cpus)
     wanted = manifest.load(chosen.model)
     names = [each.name for each in wanted.profiles]
@@ -84,7 +87,7 @@ def _forecast(
         gpu=machine.gpus[0].name if on_gpu else None,
         link_bytes_per_second=given,
         dollars_per_hour=price,
-        boots=boots.last(here.data_dir),
+        boots=history.last(here.data_dir),
     )
 
 

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from bootstrap import manifest_file
+from bootstrap.choose import reading
+from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.errors import KitError
-from bootstrap.manifest import Manifest, Profile
+from bootstrap.platforms.order import IMAGE, SCRIPT_URL, SOURCE, Order
 from bootstrap.rent import KEY_VARIABLES, MARKETS, cost, watch
 from bootstrap.rent.cost import Estimate
 from bootstrap.rent.market import Market
-from bootstrap.startup import IMAGE, SCRIPT_URL, SOURCE, Order
 
 app = typer.Typer(help="Rent a GPU on Vast.ai, RunPod or Clore with your own key, from your own machine.")
 
@@ -35,7 +35,7 @@ def offers(
     limit: Annotated[int, typer.Option(min=1)] = 15,
 ) -> None:
     """List what can be rented now and fits, cheapest clip first. Rents nothing."""
-    manifest = manifest_file.load(model)
+    manifest = reading.load(model)
     ranked = _ranked(_market(platform), manifest, _profile(manifest, profile), max_price, clips)
     typer.echo(table(ranked[:limit], clips))
 
@@ -58,7 +58,7 @@ def start(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")] = False,
 ) -> None:
     """Rent a box, wait until it is ready, print its address. Ends it when it does not get ready."""
-    manifest, market = manifest_file.load(model), _market(platform)
+    manifest, market = reading.load(model), _market(platform)
     chosen = _profile(manifest, profile)
     ranked = _ranked(market, manifest, chosen, max_price, clips)
     taken = _taken(ranked, offer, max_price)

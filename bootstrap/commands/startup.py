@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from bootstrap import manifest_file
+from bootstrap.choose import reading
+from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.errors import KitError
-from bootstrap.manifest import Manifest, Profile
 from bootstrap.platforms import clore, runpod, vast
-from bootstrap.startup import IMAGE, SCRIPT_URL, SOURCE, Order
+from bootstrap.platforms.order import IMAGE, SCRIPT_URL, SOURCE, Order
 
 FORMS = {"clore": clore.form, "vast": vast.form, "runpod": runpod.form}
 
@@ -49,7 +49,7 @@ def startup(
     """Print what to paste, and what to type into each field of the marketplace's form."""
     if platform not in FORMS:
         raise KitError(f"no marketplace is called {platform!r}", fix=f"use one of {', '.join(FORMS)}")
-    manifest = manifest_file.load(model)
+    manifest = reading.load(model)
     if manifest.licence.gated and not hf_token:
         typer.echo(
             f"note: {model} is gated: accept {manifest.licence.accept_url}, then give --hf-token", err=True

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bootstrap import boots, occupancy, settings, site, waterfall
+from bootstrap import data_directory, settings
 from bootstrap.commands.up import boot_document
 from bootstrap.errors import KitError
-from bootstrap.watch import get
+from bootstrap.launch import history, location, waterfall
+from bootstrap.launch.front_client import get
 
 EXIT = {"ready": 0, "failed": 1, "not running": 1}
 BOOTING = 3
@@ -29,11 +30,13 @@ def status(
         Path | None, typer.Option(help="Write the timeline for chrome://tracing or ui.perfetto.dev.")
     ] = None,
     boot: Annotated[
-        int, typer.Option(min=1, max=boots.KEPT, help="Of which boot: 1 the last, 2 the one before.")
+        int, typer.Option(min=1, max=history.KEPT, help="Of which boot: 1 the last, 2 the one before.")
     ] = 1,
 ) -> None:
     """How it stands; exit code 0 when ready, 3 while booting, 1 when failed or not running."""
-    where = site.of(settings.load({"data_dir": data_dir}, os.environ, config).settings, os.environ).data_dir
+    where = location.of(
+        settings.load({"data_dir": data_dir}, os.environ, config).settings, os.environ
+    ).data_dir
     if timeline or chrome:
         _timeline(where, boot, chrome, as_json=as_json)
         return
@@ -63,7 +66,7 @@ def _timeline(data_dir: Path, number: int, chrome: Path | None, *, as_json: bool
 def _boot(data_dir: Path, number: int) -> dict[str, Any]:
     """The document of one of the last boots. The newest may not be kept yet: it is under way."""
     newest = boot_document(data_dir)
-    kept = boots.last(data_dir)
+    kept = history.last(data_dir)
     if newest.get("timeline") and newest.get("started_at") not in [each["started_at"] for each in kept]:
         kept.insert(0, newest)
     elif kept and newest.get("timeline"):
@@ -78,7 +81,7 @@ def _boot(data_dir: Path, number: int) -> dict[str, Any]:
 
 def describe(data_dir: Path) -> dict[str, Any]:
     """What the front says now; without one, what the agent wrote last."""
-    record = occupancy.running(data_dir)
+    record = data_directory.running(data_dir)
     if record is None:
         last = boot_document(data_dir)
         return _shape("not running", {}, failure=last.get("failure"))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bootstrap.catalogue import Entry
-from bootstrap.choose import Verdict
-from bootstrap.forecast import Forecast
-from bootstrap.machine import GIB, Finding, Gpu, Machine
-from bootstrap.manifest import Licence
-from bootstrap.site import Site
+from bootstrap.choose.catalogue import Entry
+from bootstrap.choose.manifest import Licence
+from bootstrap.choose.profile import Verdict
+from bootstrap.detect.machine import GIB, Finding, Gpu, Machine
+from bootstrap.launch.location import Site
+from bootstrap.rent.forecast import Forecast
 
 UNKNOWN = "not known"
 

@@ -12,8 +12,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from bootstrap import listener, occupancy, settings, site
+from bootstrap import data_directory, settings
 from bootstrap.errors import KitError
+from bootstrap.launch import listener, location
 from bootstrap.settings import Settings
 
 ANSWER_SECONDS = 60.0
@@ -73,7 +74,7 @@ def up(
     }
     given = {name: value for name, value in flags.items() if value is not None}
     chosen = settings.load(given, os.environ, config).settings
-    where = site.of(chosen, os.environ).data_dir
+    where = location.of(chosen, os.environ).data_dir
     command = agent_command(chosen, where, given, config)
     if chosen.detach:
         start_detached(command, where)
@@ -83,7 +84,7 @@ def up(
 
 def agent_command(chosen: Settings, data_dir: Path, flags: dict[str, Any], config: Path | None) -> list[str]:
     """The same flags again: the agent reads the settings itself, so no secret is on a command line."""
-    command = [sys.executable, "-m", "bootstrap.agent"]
+    command = [sys.executable, "-m", "bootstrap.launch.agent"]
     command += ["--host", chosen.host, "--port", str(chosen.port), "--data-dir", str(data_dir)]
     on = {"on": True, "off": False, "auto": not listener.is_loopback(chosen.host)}[chosen.auth]
     command += ["--service", chosen.service, "--auth", "on" if on else "off", "--flags", json.dumps(flags)]
@@ -110,7 +111,7 @@ def start_detached(command: list[str], data_dir: Path) -> None:
     while time.monotonic() < until:
         if process.poll() is not None:
             raise _ended(process, data_dir)
-        record = occupancy.record(data_dir) or {}
+        record = data_directory.record(data_dir) or {}
         if (
             record.get("pid") == process.pid
             and _past_choice(data_dir, record["started_at"])
@@ -150,7 +151,7 @@ def boot_document(data_dir: Path) -> dict[str, Any]:
 
 
 def _answers(record: dict[str, Any]) -> bool:
-    from bootstrap.watch import get  # loads urllib: only for a start in the background
+    from bootstrap.launch.front_client import get  # loads urllib: only for a start in the background
 
     return get(record["local_url"], "/healthz") is not None
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bootstrap.fetch import run
+from bootstrap.choose.manifest import Manifest
+from bootstrap.fetch import request
 from bootstrap.fetch import store as _store
 from bootstrap.fetch.progress import FileProgress, Progress
-from bootstrap.manifest import Manifest
 
 __all__ = ["FileProgress", "Progress", "component_paths", "fetch", "home", "missing_bytes", "saved_token"]
 
@@ -42,7 +42,7 @@ def fetch(
     which otherwise follows what the link gives. ``arrived`` is told each file's absolute place as soon as the
     file is verified there, from any thread. The result maps a manifest's file path to its place.
     """
-    order = run.Order(
+    order = request.Order(
         manifest=manifest,
         manifest_dir=manifest_dir,
         home=home(manifest, manifest_dir=manifest_dir, store=store),
@@ -54,7 +54,7 @@ def fetch(
         connections=connections,
         arrived=arrived,
     )
-    return run.run(order, report)
+    return request.run(order, report)
 
 
 def saved_token() -> str | None:

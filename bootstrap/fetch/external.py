@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bootstrap.choose.manifest import Source
 from bootstrap.errors import KitError
 from bootstrap.fetch.hub import Located
-from bootstrap.fetch.work import Work
-from bootstrap.manifest import Source
+from bootstrap.fetch.transfer import Work
 
 NAMES = ("hf-transfer", "hf-hub")
 ATTEMPTS = 3

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable
 
 from bootstrap.errors import KitError
-from bootstrap.fetch import digest, growth
+from bootstrap.fetch import concurrency, digest
 from bootstrap.fetch.digest import PIECE_BYTES
 from bootstrap.fetch.journal import Claims
-from bootstrap.fetch.work import Lane, Work
+from bootstrap.fetch.transfer import Lane, Work
 
 BLOCK_BYTES = 4 * 1024**2  # measured: with 1 MiB a GiB costs a quarter more processor time
 MOST_HELD_BLOCKS = 16  # where connections are ahead of the hash
@@ -43,7 +43,7 @@ class Hashing:
         self._spare: list[memoryview] = []
 
     def start(self) -> None:
-        for _ in range(growth.cores()):
+        for _ in range(concurrency.cores()):
             thread = threading.Thread(target=self._hash, name="hash", daemon=True)
             thread.start()
             self._threads.append(thread)

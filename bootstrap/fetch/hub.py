@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
+from bootstrap.choose.manifest import File, Licence, Source
 from bootstrap.errors import KitError
-from bootstrap.fetch import trouble
+from bootstrap.fetch import errors
 from bootstrap.fetch.connection import Connection, Head, Origin, target_of
-from bootstrap.fetch.trouble import TryAgain
-from bootstrap.manifest import File, Licence, Source
+from bootstrap.fetch.errors import TryAgain
 
 ANSWER_SECONDS = 15.0
 MAX_REDIRECTS = 5
@@ -85,7 +85,7 @@ class HubSite:
                 url = there  # a repository that was renamed, or the hub's own cache of small files
                 continue
             if head.status not in (200, 206):
-                raise trouble.of_hub(head, self._origin, self._source, file.path, self._licence, self._token)
+                raise errors.of_hub(head, self._origin, self._source, file.path, self._licence, self._token)
             return head, url, None
         raise KitError(f"{self.name} redirects {file.path} in circles", fix="check HF_ENDPOINT")
 
@@ -107,7 +107,7 @@ class UrlSite:
             if head.status in (403, 405, 501):  # signed for GET alone: the first range will tell
                 return Located(url, None, None, None, None, None)
             if head.status not in (200, 206):
-                raise trouble.of_status(head, Origin.of(url), file.path)
+                raise errors.of_status(head, Origin.of(url), file.path)
             return Located(url, None, _length(head), None, None, None)
         raise KitError(
             f"{self.name} redirects {file.path} in circles", fix="check the source in the manifest"
@@ -121,7 +121,7 @@ def ask(method: str, url: str, headers: dict[str, str]) -> Head:
     try:
         return connection.request(method, target_of(url), headers, seconds=ANSWER_SECONDS)
     except OSError as error:
-        raise trouble.of_network(error, origin) from error
+        raise errors.of_network(error, origin) from error
     finally:
         connection.close()
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from bootstrap.choose.manifest import File, Manifest, Source
 from bootstrap.errors import KitError
-from bootstrap.manifest import File, Manifest, Source
 
 Basis = Literal[
     "manifest", "hub", "size"

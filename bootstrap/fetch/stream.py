@@ -10,15 +10,15 @@ import time
 from typing import TYPE_CHECKING
 
 from bootstrap.errors import KitError
-from bootstrap.fetch import trouble
+from bootstrap.fetch import errors
 from bootstrap.fetch.connection import Connection, Head, Origin, Unzipped, target_of
+from bootstrap.fetch.errors import TryAgain
 from bootstrap.fetch.hashing import new_block
 from bootstrap.fetch.hub import Located, Site
-from bootstrap.fetch.trouble import TryAgain
-from bootstrap.fetch.work import Part, Work
+from bootstrap.fetch.transfer import Part, Work
 
 if TYPE_CHECKING:
-    from bootstrap.fetch.engine import Engine
+    from bootstrap.fetch.scheduler import Engine
 
 ANSWER_SECONDS = 30.0
 FIRST_BACKOFF_SECONDS = 0.25
@@ -85,7 +85,7 @@ class Stream(threading.Thread):
         except TryAgain as reason:
             why = reason
         except KitError as error:
-            if isinstance(error, trouble.SiteError) and self._engine.sites.drop(site.name, part.work):
+            if isinstance(error, errors.SiteError) and self._engine.sites.drop(site.name, part.work):
                 why = TryAgain(error.problem)
             else:
                 raise
@@ -149,7 +149,7 @@ class Stream(threading.Thread):
                 self._refused(head, part, located, site)
             connection.finish()
         except OSError as error:
-            raise trouble.of_network(error, located.origin) from error
+            raise errors.of_network(error, located.origin) from error
 
     def _connect(self, origin: Origin) -> Connection:
         if self._connection is None or self._connection.origin != origin:
@@ -252,4 +252,4 @@ class Stream(threading.Thread):
             self._refusals += 1
             self._engine.sites.forget(part.work, site, located)
             raise TryAgain(f"the address at {origin} has expired (status {head.status})", url_is_old=True)
-        raise trouble.of_status(head, origin, part.work.file.path)
+        raise errors.of_status(head, origin, part.work.file.path)

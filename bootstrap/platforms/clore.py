@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 
 from bootstrap.platforms.base import Env, Stop
-from bootstrap.startup import Form, Order
+from bootstrap.platforms.order import Form, Order
 
 NAME = "clore"
 TITLE = "Clore.ai"

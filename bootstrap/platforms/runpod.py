@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from bootstrap.platforms.base import Env, Stop, StopRequest
-from bootstrap.startup import PACKAGES_GB, Form, Order
+from bootstrap.platforms.order import PACKAGES_GB, Form, Order
 
 NAME = "runpod"
 TITLE = "RunPod"

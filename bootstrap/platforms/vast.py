@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bootstrap.platforms.base import Env, Stop, StopRequest
-from bootstrap.startup import Form, Order, docker_options
+from bootstrap.platforms.order import Form, Order, docker_options
 
 NAME = "vast"
 TITLE = "Vast.ai"

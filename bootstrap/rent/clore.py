@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from bootstrap.choose.manifest import Needs
 from bootstrap.errors import KitError
-from bootstrap.manifest import Needs
 from bootstrap.platforms import clore as platform
+from bootstrap.platforms.order import Order
 from bootstrap.rent.market import Market, MarketError, Offer, Rental
-from bootstrap.startup import Order
 
 CODES = {1: "database error", 2: "invalid input", 3: "bad token", 4: "bad endpoint", 5: "too many calls"}
 CREATE_EVERY_SECONDS = 5.0

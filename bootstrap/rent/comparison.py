@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from bootstrap.manifest import Manifest
-from bootstrap.prices import Prices
+from bootstrap.choose.manifest import Manifest
 from bootstrap.rent.cost import PACKAGES_BYTES, START_SECONDS, clip_seconds
+from bootstrap.rent.prices import Prices
 
 FILE = Path(__file__).with_name("alternatives.yaml")
 LINK_BYTES_PER_SECOND = 60e6  # about 500 Mbit/s, as a middling host gives

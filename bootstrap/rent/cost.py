@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel
 
-from bootstrap.manifest import Manifest
+from bootstrap.choose.manifest import Manifest
 from bootstrap.rent.market import Offer
 
 FILE = Path(__file__).with_name("clip_times.yaml")

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import httpx
 
+from bootstrap.choose.manifest import Needs
 from bootstrap.errors import KitError
-from bootstrap.manifest import Needs
-from bootstrap.startup import Order
+from bootstrap.platforms.order import Order
 
 # Clore's API stands behind a proxy that turns unknown clients away.
 USER_AGENT = "Mozilla/5.0 (compatible; kinokit)"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bootstrap.manifest import Needs
+from bootstrap.choose.manifest import Needs
 from bootstrap.platforms import runpod as platform
+from bootstrap.platforms.order import Order
 from bootstrap.rent.market import Market, MarketError, Offer, Rental, label
-from bootstrap.startup import Order
 
 PRICES = """query { gpuTypes { id displayName memoryInGb
   lowestPrice(input: {gpuCount: 1}) { uninterruptablePrice minMemory stockStatus } } }"""

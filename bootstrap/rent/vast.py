@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from bootstrap.manifest import Needs
+from bootstrap.choose.manifest import Needs
 from bootstrap.platforms import vast as platform
+from bootstrap.platforms.order import Order
 from bootstrap.rent.market import Market, MarketError, Offer, Rental, label
-from bootstrap.startup import Order
 
 
 class Vast(Market):

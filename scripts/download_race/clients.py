@@ -18,7 +18,7 @@ from .case import MIB, REPO, REVISION
 
 def kinokit(spec: dict[str, Any], place: Path) -> Callable[[], None]:
     from bootstrap import fetch
-    from bootstrap.manifest import Manifest
+    from bootstrap.choose.manifest import Manifest
 
     files = [{"path": name, **about} for name, about in spec["about"].items()]
     manifest = Manifest.model_validate(

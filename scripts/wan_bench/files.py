@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from bootstrap import manifest
-from bootstrap.manifest import Manifest
-from bootstrap.plan import Plan
+from bootstrap.choose import manifest
+from bootstrap.choose.manifest import Manifest
+from bootstrap.choose.plan import Plan
 
 from . import device
 
@@ -110,14 +110,14 @@ class Model:
 
 def expert_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Of an expert in FP8 with scales."""
-    from services.engines.wan import names
+    from services.engines.wan import key_map
 
     tensors: dict[str, Any] = {"scaled_fp8": ("F8_E4M3", (0,))}
     values: dict[str, bytes] = {}
     model = on_meta(config)
     linears = linear_layers(model)
     for name, tensor in model.state_dict().items():
-        key = names.original(name)
+        key = key_map.original(name)
         if name.endswith(".weight") and name.removesuffix(".weight") in linears:
             tensors[key] = ("F8_E4M3", tuple(tensor.shape))
             for kind, value in (("scale_weight", 0.02 / 64), ("scale_input", 1.0)):
@@ -132,9 +132,9 @@ def expert_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, by
 
 def plain_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Of a transformer in fp16, as the 5B model's is."""
-    from services.engines.wan import names
+    from services.engines.wan import key_map
 
-    states = {names.original(name): tensor for name, tensor in on_meta(config).state_dict().items()}
+    states = {key_map.original(name): tensor for name, tensor in on_meta(config).state_dict().items()}
     norms = {
         key: ones(tensor) for key, tensor in states.items() if key.endswith("weight") and tensor.dim() == 1
     }
@@ -143,13 +143,13 @@ def plain_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, byt
 
 def lora_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Rank 64, alpha 8, for each linear layer of each block."""
-    from services.engines.wan import names
+    from services.engines.wan import key_map
 
     tensors: dict[str, Any] = {}
     alphas: dict[str, bytes] = {}
     for name, module in linear_layers(on_meta(config)).items():
         if name.startswith("blocks."):
-            base = f"diffusion_model.{names.original(name + '.weight').removesuffix('.weight')}"
+            base = f"diffusion_model.{key_map.original(name + '.weight').removesuffix('.weight')}"
             tensors[f"{base}.lora_down.weight"] = ("F32", (64, module.in_features))
             tensors[f"{base}.lora_up.weight"] = ("F32", (module.out_features, 64))
             tensors[f"{base}.alpha"] = ("I64", ())
@@ -160,13 +160,13 @@ def lora_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, byte
 def vae_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
     from diffusers import AutoencoderKLWan
 
-    from services.engines.wan import vae_names
+    from services.engines.wan import vae_key_map
 
     with torch.device("meta"):
         vae = AutoencoderKLWan.from_config(config)
     tensors, values = {}, {}
     for name, tensor in vae.state_dict().items():
-        key = vae_names.original(
+        key = vae_key_map.original(
             name, resnets=config["num_res_blocks"], nested=bool(config.get("is_residual"))
         )
         tensors[key] = ("BF16", tuple(tensor.shape))

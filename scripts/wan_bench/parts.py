@@ -17,8 +17,8 @@ from .record import distance, guard, median_ms, put
 
 def parts(options: argparse.Namespace) -> None:
     """Each kernel against its torch twin, and its time at 832x480x81."""
-    from services.engines import fp8_linear
     from services.engines.kernels import hopper, ops, rows
+    from services.engines.weights import fp8_linear
 
     device, tokens, width, heads, head, ffn = torch.device("cuda"), 32760, 5120, 40, 128, 13824
     bf16 = torch.bfloat16
@@ -201,8 +201,8 @@ def vae_parts() -> None:
 
 def loading(options: argparse.Namespace) -> None:
     """Page cache to GPU, by threads and chunk; pinned memory's own cost."""
-    from services.engines.loader import Loader
-    from services.engines.weights import open_weights
+    from services.engines.weights.loader import Loader
+    from services.engines.weights.safetensors import open_weights
 
     found = files.make(Path(options.folder), "wan22", options.layers).components
     device = torch.device("cuda")

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bootstrap import processes
-from bootstrap.plan import Plan
-from services.jobs.child_process import ChildProcess
+from bootstrap.choose.plan import Plan
+from bootstrap.launch import processes
+from services.worker.gpu_process import ChildProcess
 
 from . import device, files
 from .clip import image, request

@@ -16,7 +16,7 @@ from bootstrap import settings
 from bootstrap.errors import KitError
 from bootstrap.terminal import Terminal, duration
 from services import parameters
-from services.commands import flags, maker, options
+from services.commands import clip_maker, flags, options
 
 # Also those that are refused: a photo that makes no clip is told, not passed over.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".bmp", ".tif", ".tiff")
@@ -73,7 +73,7 @@ async def _all(
     *,
     force: bool,
 ) -> None:
-    async with maker.start(configuration, os.environ, terminal) as chosen:
+    async with clip_maker.start(configuration, os.environ, terminal) as chosen:
         if "image" not in chosen.inputs:
             raise KitError(f"{chosen.model} takes no photo", fix="choose a model that does: kinokit models")
         for number, (photo, clip) in enumerate(work, 1):
@@ -86,15 +86,20 @@ async def _all(
 
 
 async def _one(
-    chosen: maker.Maker, terminal: Terminal, given: Mapping[str, Any], photo: Path, clip: Path, place: str
+    chosen: clip_maker.Maker,
+    terminal: Terminal,
+    given: Mapping[str, Any],
+    photo: Path,
+    clip: Path,
+    place: str,
 ) -> Row:
     def told(line: str) -> None:
         terminal.live(f"{place}  {line}")
 
     try:
-        maker.photo(photo)
+        clip_maker.photo(photo)
         made = await chosen.make(given, photo, clip, told)
-    except maker.Failed as failed:
+    except clip_maker.Failed as failed:
         return Row(photo, "failed", failed.problem)
     return Row(photo, "made", f"{clip.name}, seed {made.seed}, {duration(made.seconds)}")
 

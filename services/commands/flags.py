@@ -13,7 +13,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from services.parameters import FAMILY_TITLES, NAMES, Parameters, families
-from services.presets import PRESETS
+from services.parameters.presets import PRESETS
 
 
 def with_parameters(command: Callable[..., Any], *, leave_out: tuple[str, ...] = ()) -> Callable[..., Any]:

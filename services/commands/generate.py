@@ -14,7 +14,7 @@ from bootstrap import settings
 from bootstrap.errors import KitError
 from bootstrap.terminal import Terminal, duration
 from services import parameters
-from services.commands import flags, maker, options
+from services.commands import clip_maker, flags, options
 
 
 def generate(
@@ -36,7 +36,7 @@ def generate(
     check_output(target, force=force)
     parameters.parse(given)
     if image is not None:
-        maker.photo(image)
+        clip_maker.photo(image)
     configuration = settings.load(
         {"model": model, "profile": profile, "data_dir": data_dir, "service": "api"}, os.environ, config
     )
@@ -54,8 +54,8 @@ async def _generate(
     given: dict[str, Any],
     image: Path | None,
     target: Path,
-) -> maker.Made:
-    async with maker.start(configuration, os.environ, terminal) as chosen:
+) -> clip_maker.Made:
+    async with clip_maker.start(configuration, os.environ, terminal) as chosen:
         return await chosen.make(given, image, target, terminal.live)
 
 

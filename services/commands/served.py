@@ -13,7 +13,7 @@ import httpx
 
 from bootstrap.errors import KitError
 from bootstrap.terminal import Terminal
-from services.commands.maker import Failed, Made, Told, progress_line
+from services.commands.clip_maker import Failed, Made, Told, progress_line
 
 LOOK_SECONDS = 0.3
 FULL_SECONDS = 3.0  # the queue is full: others wait too

@@ -17,7 +17,7 @@ from bootstrap import settings
 from bootstrap.errors import KitError
 from bootstrap.terminal import Terminal, duration
 from services import parameters
-from services.commands import flags, maker, options
+from services.commands import clip_maker, flags, options
 from services.commands.generate import check_output
 from services.video import sweep as sweeps
 
@@ -55,7 +55,7 @@ def sweep(
     runs = [{**given, name: value} for value in values]
     for run in runs:
         parameters.parse(run)
-    maker.photo(image)
+    clip_maker.photo(image)
     configuration = settings.load(
         {"model": model, "profile": profile, "data_dir": data_dir, "service": "api"}, os.environ, config
     )
@@ -78,7 +78,7 @@ async def _clips(
     folder: Path,
 ) -> list[sweeps.Cell]:
     cells = []
-    async with maker.start(configuration, os.environ, terminal) as chosen:
+    async with clip_maker.start(configuration, os.environ, terminal) as chosen:
         for number, run in enumerate(runs, 1):
             place = f"[{number}/{len(runs)}] {name} {run[name]}"
             clip = folder / f"{image.stem}-{name}-{run[name]}.mp4"

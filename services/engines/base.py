@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bootstrap.plan import Plan
+    from bootstrap.choose.plan import Plan
 
 # stage ("load", "encode", "sample", "decode"), done, total; total 0 when it is not known
 Report = Callable[[str, int, int], None]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap.plan import Plan
+from bootstrap.choose.plan import Plan
 from services.parameters import limits
 from services.parameters.error import RequestError
+from services.parameters.presets import PRESETS
 from services.parameters.table import FAMILY_TITLES, FPS_RANGE, NAMES, Parameters, families
-from services.presets import PRESETS
 
 RESTLESS_MOTION = 200
 STEPS_WITHOUT_LORA = 20

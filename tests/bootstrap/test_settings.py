@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bootstrap import settings, site
+from bootstrap import settings
+from bootstrap.launch import location
 from bootstrap.settings import BadSettings, Settings
 
 
@@ -139,8 +140,8 @@ def test_every_setting_says_what_it_is() -> None:
 
 def test_the_site_follows_the_settings_and_then_the_platform() -> None:
     env = {"RUNPOD_POD_ID": "w3xyz"}
-    here = site.of(Settings(port=9000), env)
+    here = location.of(Settings(port=9000), env)
     assert (here.platform.NAME, str(here.data_dir)) == ("runpod", "/workspace/kinokit")
     assert here.public_url == "https://w3xyz-9000.proxy.runpod.net"
-    told = site.of(Settings(platform="bare", data_dir=Path("/data"), public_url="https://x.org"), env)
+    told = location.of(Settings(platform="bare", data_dir=Path("/data"), public_url="https://x.org"), env)
     assert (told.platform.NAME, str(told.data_dir), told.public_url) == ("bare", "/data", "https://x.org")

@@ -18,9 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
-from bootstrap.manifest import Limits
-from bootstrap.plan import Plan
-from services.engines.wan import names, vae_names
+from bootstrap.choose.manifest import Limits
+from bootstrap.choose.plan import Plan
+from services.engines.wan import key_map, vae_key_map
 
 FP8 = torch.float8_e4m3fn
 RANK, ALPHA = 16, 2  # the published LoRAs: 64 and 8, so a factor of 1/8
@@ -228,9 +228,9 @@ def write_expert(
     path: Path, model: WanTransformer3DModel, *, fp8: bool = True, spelling: str = "scale_weight"
 ) -> None:
     """Original Wan names; every linear layer in FP8 with one scale and ``scale_input``, the rest F16."""
-    state = {names.original(name): tensor for name, tensor in model.state_dict().items()}
+    state = {key_map.original(name): tensor for name, tensor in model.state_dict().items()}
     linears = {
-        names.original(name) for name, module in model.named_modules() if isinstance(module, nn.Linear)
+        key_map.original(name) for name, module in model.named_modules() if isinstance(module, nn.Linear)
     }
     save_file(scaled(state, linears, spelling) if fp8 else halves(state), path)
 
@@ -250,7 +250,7 @@ def write_vae(path: Path, model: AutoencoderKLWan) -> None:
     dtype = torch.float16 if nested else torch.bfloat16
     save_file(
         {
-            vae_names.original(name, **about): tensor.to(dtype).contiguous()
+            vae_key_map.original(name, **about): tensor.to(dtype).contiguous()
             for name, tensor in model.state_dict().items()
         },
         path,
@@ -274,7 +274,7 @@ def write_lora(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor]], *, alpha:
     """``diffusion_model.<original name>.{lora_down.weight, lora_up.weight, alpha}``: F32, F32, I64."""
     tensors = {}
     for name, (down, up) in pairs.items():
-        key = f"diffusion_model.{names.original(name)}"
+        key = f"diffusion_model.{key_map.original(name)}"
         tensors[f"{key}.lora_down.weight"] = down.float().contiguous()
         tensors[f"{key}.lora_up.weight"] = up.float().contiguous()
         tensors[f"{key}.alpha"] = torch.tensor(alpha)
@@ -318,8 +318,8 @@ def dequantised(path: Path) -> dict[str, Tensor]:
     out = {}
     for name, tensor in raw.items():
         layer = name.removesuffix(".weight")
-        scale = next((raw[f"{layer}.{s}"] for s in names.SCALES if f"{layer}.{s}" in raw), None)
-        if name.rpartition(".")[2] not in (*names.SIDECARS, names.MARKER, "spiece_model"):
+        scale = next((raw[f"{layer}.{s}"] for s in key_map.SCALES if f"{layer}.{s}" in raw), None)
+        if name.rpartition(".")[2] not in (*key_map.SIDECARS, key_map.MARKER, "spiece_model"):
             is_weight = scale is not None and name.endswith(".weight")
             rows = scale.float().reshape(-1, *[1] * (tensor.ndim - 1)) if is_weight else 1.0
             out[name] = tensor.float() * rows

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from bootstrap import manifest_file
+from bootstrap.choose import reading
 from bootstrap.commands.startup import FORMS
-from bootstrap.startup import Order
+from bootstrap.platforms.order import Order
 from tests.images import bases, containers
 from tests.images.containers import Container
 from tests.images.engine import ROOT, Engine
@@ -104,7 +104,7 @@ def test_the_printed_line_and_variables_start_the_kit(
     docker: Engine, wheels: tuple[str, ...], script_url: str, platform: str
 ) -> None:
     """Exactly what `kinokit startup` prints, run as the platform runs it, in an image that has none of it."""
-    manifest = manifest_file.load("demo")
+    manifest = reading.load("demo")
     order = Order(
         manifest,
         manifest.profiles[0],

@@ -69,7 +69,7 @@ def test_ctrl_c_ends_everything_in_the_middle_of_loading(kit: Kit) -> None:
 def test_a_killed_agent_takes_everything_along(kit: Kit) -> None:
     kit.start()
     assert kit.agent is not None
-    wait_for(lambda: kit.process("services.jobs.child"), 60)
+    wait_for(lambda: kit.process("services.worker.child"), 60)
     everybody = kit.everybody()
     os.kill(kit.agent.pid, signal.SIGKILL)
     kit.agent.wait(10)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import yaml
 
-from bootstrap import manifest
+from bootstrap.choose import manifest
 from tests import hub
 from tests.hub import Hub
 from tests.journeys.kit import Kit, is_alive, wait_for
@@ -134,7 +134,7 @@ def test_what_is_there_is_loaded_while_the_rest_arrives_and_again_after_a_crash(
     assert early["load"]["ended_at"] is None
     assert kit.http.get("/readyz").json()["state"] == "fetching"
 
-    kit.process("services.jobs.child").kill()
+    kit.process("services.worker.child").kill()
     server.faults.remove(held_back)
     server.link_bytes_per_second = None
     kit.ready()
@@ -149,12 +149,14 @@ def test_a_download_that_fails_ends_the_workers_that_wait_for_it(kit: Kit, serve
     server.link_bytes_per_second = LINK_BYTES_PER_SECOND
     server.fault("flip", UNET, at=400_000, times=None)
     start(kit)
-    wait_for(lambda: kit.process("services.jobs.child"), 60)
-    waiting = [kit.process("services.jobs.worker"), kit.process("services.jobs.child")]
+    wait_for(lambda: kit.process("services.worker.child"), 60)
+    waiting = [kit.process("services.worker.worker"), kit.process("services.worker.child")]
     wait_for(lambda: kit.http.get("/readyz").json()["state"] == "failed", 120)
     wait_for(lambda: not any(map(is_alive, waiting)), 15)
     agent = psutil.Process(kit.status()[1]["pid"])
-    assert not any("services.jobs.worker" in each.cmdline() for each in agent.children()), "it is not retried"
+    assert not any("services.worker.worker" in each.cmdline() for each in agent.children()), (
+        "it is not retried"
+    )
     assert not (kit.data_dir / "plan.json").exists()
     failure = kit.http.get("/status").json()["boot"]["failure"]
     assert failure["phase"] == "fetch"

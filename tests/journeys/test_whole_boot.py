@@ -141,7 +141,7 @@ def test_a_killed_front_is_back_at_once_and_the_queue_is_whole(kit: Booted) -> N
     job_id = kit.ask(num_inference_steps=4)
     diary = Diary(kit.url)
     wait_for(lambda: diary.answers, 10)
-    kit.process("services.front").kill()
+    kit.process("services.front.app").kill()
     time.sleep(0.2)
     began = time.monotonic()
     wait_for(lambda: kit.http.get("/healthz").status_code == 200, 30)
@@ -153,7 +153,7 @@ def test_a_killed_front_is_back_at_once_and_the_queue_is_whole(kit: Booted) -> N
     assert not any("refused" in each.lower() for each in diary.refused)
 
 
-@pytest.mark.parametrize("victim", ["services.jobs.child", "services.jobs.worker"])
+@pytest.mark.parametrize("victim", ["services.worker.child", "services.worker.worker"])
 def test_a_job_outlives_its_killed_process_and_the_front_never_stops_answering(
     kit: Booted, victim: str
 ) -> None:

@@ -15,7 +15,7 @@ FILES = sorted([*ROOT.glob("bootstrap/**/*.py"), *ROOT.glob("services/**/*.py")]
 
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "safetensors", "triton", "cudnn"}
 # Who may import them at all; everybody else starts a process that does.
-WORKERS = ("services.engines", "services.jobs.child")
+WORKERS = ("services.engines", "services.worker.child")
 
 
 def module_of(path: Path, root: Path = ROOT) -> str:
@@ -92,7 +92,7 @@ def test_only_engines_and_the_gpu_child_import_torch() -> None:
 
 def test_the_front_and_the_jobs_do_not_import_engines() -> None:
     rule = "the GPU child imports engines, in its own process"
-    for who in ("services.api", "services.ui", "services.front"):
+    for who in ("services.front", "services.queue"):
         assert broken(rule, who, "services.engines") == []
 
 

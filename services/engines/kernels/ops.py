@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from services.engines import attention as dense
-from services.engines import fp8_linear
+from services.engines.kernels import attention as dense
+from services.engines.weights import fp8_linear
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bootstrap.plan import Plan
+    from bootstrap.choose.plan import Plan
     from services.engines.base import Engine, Report
 
 
 def prepare(plan: Plan) -> None:
     """Import all that ``load`` and the first clip need, and start the GPU; needs no weights."""
-    from services.engines import lean, spans, waking
+    from services.engines.start import diffusers_imports, gpu_init, spans
 
-    with waking.awake(plan.device), spans.span("import the engine"):
-        lean.imports()
+    with gpu_init.awake(plan.device), spans.span("import the engine"):
+        diffusers_imports.imports()
         from services.engines.svd import engine  # noqa: F401
 
 

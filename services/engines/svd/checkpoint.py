@@ -17,9 +17,9 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from bootstrap.errors import KitError
-from services.engines import spans
-from services.engines.arriving import Arriving
 from services.engines.base import Report
+from services.engines.start import spans
+from services.engines.start.files import Arriving
 
 # Older exports store this counter, which the model makes itself.
 HARMLESS_KEYS = frozenset({"vision_model.embeddings.position_ids"})

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from bootstrap.plan import Plan
-from services.engines.arriving import Arriving
 from services.engines.base import Cancelled, OutOfMemory, Report
+from services.engines.start.files import Arriving
 from services.engines.svd import checkpoint as checkpoints
 from services.engines.svd import conditioning, sampling
 from services.engines.svd.conditioning import Conditioning

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bootstrap.plan import Plan
+    from bootstrap.choose.plan import Plan
     from services.engines.base import Engine, Report
 
 
 def prepare(plan: Plan) -> None:
     """Import all that ``load`` and the first clip need, and start the GPU; needs no weights."""
-    from services.engines import lean, spans, waking
+    from services.engines.start import diffusers_imports, gpu_init, spans
 
-    with waking.awake(plan.device), spans.span("import the engine"):
-        lean.imports()
-        from services.engines.wan import rehearsal
-    rehearsal.begin(plan)
+    with gpu_init.awake(plan.device), spans.span("import the engine"):
+        diffusers_imports.imports()
+        from services.engines.wan import warmup
+    warmup.begin(plan)
 
 
 def load(plan: Plan, report: Report) -> Engine:
@@ -26,9 +26,9 @@ def load(plan: Plan, report: Report) -> Engine:
         KitError: a file does not fit its role or the model; names the keys that are wrong.
         OutOfMemory: the profile does not fit the GPU.
     """
-    from services.engines import aside
+    from services.engines.start import background
     from services.engines.wan import engine  # here, so that naming the family never imports torch
 
     loaded = engine.load(plan, report)
-    aside.finish()
+    background.finish()
     return loaded

@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from bootstrap.plan import Plan
-from services.engines import aside, schedule
-from services.engines.arriving import Arriving
+from services.engines import schedule
 from services.engines.base import Cancel, Cancelled, Report
 from services.engines.kernels import hopper
-from services.engines.loader import Loader
-from services.engines.wan import checks, parts, vae
+from services.engines.start import background
+from services.engines.start.files import Arriving
+from services.engines.wan import checks, component_configs, vae
 from services.engines.wan.experts import HIGH, LOW, Experts
 from services.engines.wan.memory import Fetched, ToldMemory
 from services.engines.wan.text import TextEncoder
+from services.engines.weights.loader import Loader
 
 SINGLE, TEXT, VAE = "transformer", "text_encoder", "vae"
 LORAS = {HIGH: "lora_high", LOW: "lora_low"}
@@ -33,12 +34,12 @@ def load(plan: Plan, report: Report) -> WanEngine:
     arriving = Arriving(plan.arrivals, report)
     if plan.config is not None:
         arriving.wait(Path(plan.config))
-    configs = parts.configs(plan.config)
+    configs = component_configs.configs(plan.config)
     shape, codec = configs["transformer"], configs["vae"]
     two_experts = configs["index"].get("boundary_ratio") is not None
     checks.check(plan.components, shape["in_channels"], codec["z_dim"], two_experts=two_experts)
     keep_kernels(plan)
-    engine = WanEngine(plan, configs, parts.vocabulary(plan.components, arriving))
+    engine = WanEngine(plan, configs, component_configs.vocabulary(plan.components, arriving))
     sizes = {part: sum(map(arriving.nbytes, files)) for part, files in engine.parts.items()}
     arrived: list[str] = []
     for batch in arriving.batches(engine.parts):
@@ -48,10 +49,10 @@ def load(plan: Plan, report: Report) -> WanEngine:
         checks.check_contents({role: file for role, file in plan.components.items() if file in there})
         engine.open(batch)
         if plan.device == "cuda" and VAE in batch:
-            aside.do("prepare the decoder", lambda: engine.rehearse_decoding(plan.defaults))
+            background.do("prepare the decoder", lambda: engine.rehearse_decoding(plan.defaults))
         engine.warm(_within(report, done, share, sum(sizes.values())))
         if plan.device == "cuda" and TEXT in batch:
-            aside.do("prepare the text encoder", engine.text.rehearse)
+            background.do("prepare the text encoder", engine.text.rehearse)
         report("load", done + share, sum(sizes.values()))
     return engine
 

@@ -11,12 +11,12 @@ from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from torch import Tensor, nn
 
-from services.engines import arena, fp8_linear
-from services.engines.arena import Layout, Slot
-from services.engines.fp8_linear import Fp8Linear
-from services.engines.loader import Loader
-from services.engines.wan import expert_file, lora, names
+from services.engines.wan import checkpoint, key_map, lora
 from services.engines.wan.lora import Pair
+from services.engines.weights import flat_buffer, fp8_linear
+from services.engines.weights.flat_buffer import Layout, Slot
+from services.engines.weights.fp8_linear import Fp8Linear
+from services.engines.weights.loader import Loader
 
 Matmul = Literal["exact", "fp8"]
 FP8 = torch.float8_e4m3fn
@@ -45,7 +45,7 @@ class Expert:
         self.compute = compute
         self.model = shell(config)
         shapes = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
-        self.file = expert_file.open_expert(path, shapes)
+        self.file = checkpoint.open_expert(path, shapes)
         self.pairs = self._open_lora(lora)
         self._matmul = matmul
         self._narrow()
@@ -132,11 +132,13 @@ class Expert:
     def _lay_out(self) -> tuple[Layout, list[Layout]]:
         parts: dict[int | None, list[tuple[str, torch.dtype, tuple[int, ...]]]] = {}
         for name, tensor in self._tensors().items():
-            parts.setdefault(names.block_of(name), []).append(
+            parts.setdefault(key_map.block_of(name), []).append(
                 (name, kept_as(name, tensor, self.compute, self._matmul), tuple(tensor.shape))
             )
-        outside = arena.lay_out(parts.pop(None))
-        return outside, [arena.lay_out(parts[number]) for number in sorted(n for n in parts if n is not None)]
+        outside = flat_buffer.lay_out(parts.pop(None))
+        return outside, [
+            flat_buffer.lay_out(parts[number]) for number in sorted(n for n in parts if n is not None)
+        ]
 
     def _owner(self, name: str) -> tuple[nn.Module, str]:
         parent, _, leaf = name.rpartition(".")
@@ -230,7 +232,7 @@ def narrow(
     for name, module in list(model.named_modules()):
         if not isinstance(module, nn.Linear):
             continue
-        if is_fp8(name) or (matmul == "fp8" and names.block_of(name) is not None):
+        if is_fp8(name) or (matmul == "fp8" and key_map.block_of(name) is not None):
             layer = Fp8Linear(
                 module.in_features, module.out_features, bias=module.bias is not None, rank=rank(name)
             )

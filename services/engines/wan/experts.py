@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from services.engines import attention
 from services.engines.base import Report
-from services.engines.loader import Loader
+from services.engines.kernels import attention
 from services.engines.wan import fused
 from services.engines.wan.expert import Expert, Matmul
-from services.engines.wan.store import BlockStore, Key, Placement
+from services.engines.wan.offload import BlockStore, Key, Placement
+from services.engines.weights.loader import Loader
 
 HIGH, LOW = "high_noise", "low_noise"
 BLOCKS_AT_ONCE = 4  # read and widened together, where that takes more than the blocks themselves

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from services.engines import fp8_linear
-from services.engines.fp8_linear import Fp8Linear
 from services.engines.kernels import ops
+from services.engines.weights import fp8_linear
+from services.engines.weights.fp8_linear import Fp8Linear
 
 ROWS_AT_ONCE = 32768  # of the feed-forward's wide middle and of the head
 SHIFT, SCALE, GATE, FFN_SHIFT, FFN_SCALE, FFN_GATE = range(6)

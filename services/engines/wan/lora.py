@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from bootstrap.errors import KitError
-from services.engines import fp8_linear
-from services.engines import weights as files
-from services.engines.wan import names
-from services.engines.wan.expert_file import DENSE
-from services.engines.weights import Stored
+from services.engines.wan import key_map
+from services.engines.wan.checkpoint import DENSE
+from services.engines.weights import fp8_linear
+from services.engines.weights import safetensors as files
+from services.engines.weights.safetensors import Stored
 
 DOWN = ("lora_down", "lora_A")
 UP = ("lora_up", "lora_B")
@@ -42,7 +42,7 @@ def open_lora(path: Path, linears: Mapping[str, tuple[int, int]]) -> dict[str, P
         KitError: a key that is no LoRA pair for one of ``linears``, a pair that is not whole, a wrong shape.
     """
     found = files.open_weights(path)
-    ours = {spelling: name for name in linears for spelling in names.lora_spellings(name)}
+    ours = {spelling: name for name in linears for spelling in key_map.lora_spellings(name)}
     parts: dict[str, dict[str, Stored]] = {}
     unknown: list[str] = []
     for key, stored in found.stored.items():
@@ -77,7 +77,7 @@ def merge(codes: Tensor, scale: Tensor, pair: tuple[Tensor, Tensor], factor: flo
 
 def _split(key: str) -> tuple[str, str | None]:
     """(layer, "down" | "up" | "alpha"); the part is None for anything else."""
-    prefix = next(p for p in names.LORA_PREFIXES if key.startswith(p))
+    prefix = next(p for p in key_map.LORA_PREFIXES if key.startswith(p))
     bare = key[len(prefix) :]
     if bare.endswith(".alpha"):
         return bare.removesuffix(".alpha"), "alpha"
@@ -90,7 +90,7 @@ def _split(key: str) -> tuple[str, str | None]:
 
 
 def _pair(path: Path, name: str, pieces: Mapping[str, Stored], shape: tuple[int, int]) -> Pair:
-    layer = names.original(name)
+    layer = key_map.original(name)
     absent = {"down", "up"} - set(pieces)
     if absent:
         raise KitError(f"{path.name}: {layer} has no {' and no '.join(sorted(absent))}", fix="fetch it again")

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from bootstrap.errors import KitError
-from services.engines import arena
-from services.engines import weights as files
-from services.engines.fp8_linear import Fp8Linear
-from services.engines.loader import Loader
-from services.engines.wan import expert_file
-from services.engines.wan.expert_file import ExpertFile
-from services.engines.weights import Stored
+from services.engines.wan import checkpoint
+from services.engines.wan.checkpoint import ExpertFile
+from services.engines.weights import flat_buffer
+from services.engines.weights import safetensors as files
+from services.engines.weights.fp8_linear import Fp8Linear
+from services.engines.weights.loader import Loader
+from services.engines.weights.safetensors import Stored
 
 VOCABULARY = "spiece_model"
 END, PAD = 1, 0
@@ -61,7 +61,7 @@ class TextEncoder:
         self._tokens = _tokenizer(path, spiece, vocabulary)
         _check_vocabulary(path, self._tokens, self._file)
         _narrow(self._model, self._file)
-        self._layout = arena.lay_out(
+        self._layout = flat_buffer.lay_out(
             (name, FP8 if tensor.dtype == FP8 else torch.float32, tuple(tensor.shape))
             for name, tensor in self._model.state_dict().items()
             if name not in ("shared.weight", "encoder.embed_tokens.weight")
@@ -173,7 +173,7 @@ def _open(path: Path, model: nn.Module) -> tuple[ExpertFile, Stored | None]:
     found = files.open_weights(path)
     spiece = found.stored.pop(VOCABULARY, None)
     found.stored.pop("encoder.embed_tokens.weight", None)  # older exports repeat the shared table
-    return expert_file.check(path, found, {name: name for name in shapes}, shapes, dict(found.stored)), spiece
+    return checkpoint.check(path, found, {name: name for name in shapes}, shapes, dict(found.stored)), spiece
 
 
 def _tokenizer(path: Path, spiece: Stored | None, vocabulary: Path | None) -> Any:

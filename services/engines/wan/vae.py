@@ -12,10 +12,10 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, un
 from torch import Tensor
 
 from bootstrap.errors import KitError
-from services.engines import weights as files
-from services.engines.loader import Loader
-from services.engines.wan import decoder, expert_file, vae_names
+from services.engines.wan import checkpoint, decoder, vae_key_map
 from services.engines.wan.decoder import Decoder
+from services.engines.weights import safetensors as files
+from services.engines.weights.loader import Loader
 
 FIRST_CONV = {False: "encoder.conv1.weight", True: "encoder.conv_in.weight"}
 
@@ -38,8 +38,8 @@ def load(
     ours = FIRST_CONV[True] in found.stored
     _check_kind(path, found, vae)
     about = {"resnets": vae.config.num_res_blocks, "nested": vae.config.is_residual}
-    spelled = {name: name if ours else vae_names.original(name, **about) for name in shapes}
-    file = expert_file.check(path, found, spelled, shapes, dict(found.stored))
+    spelled = {name: name if ours else vae_key_map.original(name, **about) for name in shapes}
+    file = checkpoint.check(path, found, spelled, shapes, dict(found.stored))
 
     raw = {name: torch.empty(s.shape, dtype=s.dtype, device=device) for name, s in file.stored.items()}
     loader.load((file.stored[name], tensor) for name, tensor in raw.items())

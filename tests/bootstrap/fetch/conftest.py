@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bootstrap import fetch
-from bootstrap.fetch import Progress, run
-from bootstrap.fetch.engine import Patience
-from bootstrap.manifest import Manifest
+from bootstrap.choose.manifest import Manifest
+from bootstrap.fetch import Progress, request
+from bootstrap.fetch.scheduler import Patience
 from tests import hub
 from tests.hub import Hub, Repo
 
@@ -45,7 +45,7 @@ class Model:
     told: list[Progress] = field(default_factory=list)
 
     def fetch(self, **changes: Any) -> dict[str, Path]:
-        order = run.Order(
+        order = request.Order(
             manifest=self.manifest,
             manifest_dir=self.store.parent,
             home=self.home,
@@ -57,7 +57,7 @@ class Model:
             connections=None,
             patience=QUICK,
         )
-        return run.run(replace(order, **changes), self.told.append)
+        return request.run(replace(order, **changes), self.told.append)
 
     @property
     def home(self) -> Path:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from bootstrap import fetch
-from bootstrap.manifest import Manifest
+from bootstrap.choose.manifest import Manifest
 
 if __name__ == "__main__":
     manifest, store, endpoint, connections, *downloader = sys.argv[1:]

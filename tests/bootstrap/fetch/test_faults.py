@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.choose.manifest import Source
 from bootstrap.errors import KitError
 from bootstrap.fetch import digest
-from bootstrap.manifest import Source
 from tests import hub
 from tests.bootstrap.fetch.conftest import BIG, FILES, MIB, QUICK, Model, manifest_of, noise
 from tests.hub import Hub, answers

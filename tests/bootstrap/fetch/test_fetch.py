@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from bootstrap import fetch
+from bootstrap.choose.manifest import Source
 from bootstrap.errors import KitError
 from bootstrap.fetch import digest
-from bootstrap.manifest import Source
 from tests import hub
 from tests.bootstrap.fetch.conftest import BIG, FILES, MIB, Model, manifest_of
 

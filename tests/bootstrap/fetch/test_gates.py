@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from bootstrap.choose.manifest import Licence, Source
 from bootstrap.errors import KitError
-from bootstrap.manifest import Licence, Source
 from tests.bootstrap.fetch.conftest import FILES, Model, manifest_of
 
 PAGE = "https://hub.example/studio/gated"

@@ -6,15 +6,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bootstrap import manifest_file, prices
+from bootstrap.choose import reading
 from bootstrap.commands.cost import cost, verdict
 from bootstrap.errors import KitError
-from bootstrap.rent import comparison
+from bootstrap.rent import comparison, prices
 from bootstrap.rent.comparison import Row
 
 
 def rows(clips: int, model: str = "wan22") -> list[Row]:
-    return comparison.rows(manifest_file.load(model), clips, prices.load(), comparison.load())
+    return comparison.rows(reading.load(model), clips, prices.load(), comparison.load())
 
 
 @pytest.mark.parametrize("clips", [1, 50, 1000])

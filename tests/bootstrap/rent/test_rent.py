@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner
 
-from bootstrap import manifest_file
+from bootstrap.choose import reading
 from bootstrap.commands.rent import app
 from bootstrap.errors import KitError
+from bootstrap.platforms.order import Order
 from bootstrap.rent import KEY_VARIABLES, MARKETS, cost, watch
 from bootstrap.rent.market import Market, Offer
-from bootstrap.startup import Order
 from tests.bootstrap.rent import marketplaces
 from tests.bootstrap.rent.marketplaces import World
 
@@ -28,7 +28,7 @@ def market(world: World, platform: str, key: str | None = None) -> Market:
 
 
 def order(model: str = "wan22") -> Order:
-    manifest = manifest_file.load(model)
+    manifest = reading.load(model)
     return Order(manifest=manifest, profile=manifest.profiles[-1])
 
 

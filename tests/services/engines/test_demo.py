@@ -17,9 +17,9 @@ from scipy.stats import spearmanr
 from skimage.color import rgb2gray
 from skimage.registration import optical_flow_tvl1
 
-from bootstrap import manifest_file, planning
-from bootstrap.choose import Choice
-from bootstrap.manifest import MANIFEST_FOLDER
+from bootstrap.choose import planning, reading
+from bootstrap.choose.manifest import MANIFEST_FOLDER
+from bootstrap.choose.profile import Choice
 from services.engines import svd
 
 HELD_OUT = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "camera.png")
@@ -42,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def clip(photos: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Clip:
     """Makes a clip with the manifest's own defaults; the same request is made once."""
-    manifest = manifest_file.load("demo")
+    manifest = reading.load("demo")
     profile = next(profile for profile in manifest.profiles if profile.needs.device == "cpu")
     folder = MANIFEST_FOLDER / "demo"
     data_dir = tmp_path_factory.mktemp("data")
@@ -68,7 +68,7 @@ def flow(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.floa
 
 
 def test_all_files_together_are_small() -> None:
-    assert sum(file.bytes for file in manifest_file.load("demo").files) <= 16_000_000
+    assert sum(file.bytes for file in reading.load("demo").files) <= 16_000_000
 
 
 def test_the_five_photos_were_not_trained_on() -> None:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from skimage.color import rgb2gray
 from skimage.registration import optical_flow_tvl1
 
-from bootstrap import manifest_file, planning
-from bootstrap.choose import Choice
-from bootstrap.manifest import MANIFEST_FOLDER
+from bootstrap.choose import planning, reading
+from bootstrap.choose.manifest import MANIFEST_FOLDER
+from bootstrap.choose.profile import Choice
 from services.engines import wan
 
 PROMPTS = (
@@ -39,7 +39,7 @@ Frames = NDArray[np.uint8]  # [frames, height, width, 3]
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Frames]:
     """One clip for each prompt, with the manifest's defaults: 4 steps, with the LoRAs."""
-    manifest = manifest_file.load("demo-wan")
+    manifest = reading.load("demo-wan")
     profile = next(profile for profile in manifest.profiles if profile.needs.device == "cpu")
     data_dir = tmp_path_factory.mktemp("data")
     files = MANIFEST_FOLDER / "demo-wan"
@@ -102,7 +102,7 @@ def matching(clips: dict[str, Frames], matches: Callable[[str, Frames], bool]) -
 
 
 def test_all_files_together_are_small() -> None:
-    assert sum(file.bytes for file in manifest_file.load("demo-wan").files) <= 16_000_000
+    assert sum(file.bytes for file in reading.load("demo-wan").files) <= 16_000_000
 
 
 def test_the_shape_moves_as_the_prompt_says(clips: dict[str, Frames]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from services.engines import aside, spans
-from services.engines.wan import parts, rehearsal
+from services.engines.start import background, spans
+from services.engines.wan import component_configs, warmup
 from services.engines.wan.expert import Expert
 from services.engines.wan.vae import Codec
 from tests.checkpoints import wan
@@ -27,7 +27,7 @@ def run(code: str) -> list[str]:
 @pytest.mark.parametrize(("family", "needed"), [("wan", "transformer_wan"), ("svd", "transformer_temporal")])
 def test_an_engine_brings_no_other_model(family: str, needed: str) -> None:
     found = run(
-        "import sys; from services.engines import lean; lean.imports();"
+        "import sys; from services.engines.start import diffusers_imports; diffusers_imports.imports();"
         f"import services.engines.{family}.engine;"
         "print(*(name for name in sys.modules if name.startswith('diffusers.models.transformers.')))"
     )
@@ -38,7 +38,7 @@ def test_an_engine_brings_no_other_model(family: str, needed: str) -> None:
 
 def test_whoever_asks_for_another_model_gets_it() -> None:
     found = run(
-        "from services.engines import lean; lean.imports();"
+        "from services.engines.start import diffusers_imports; diffusers_imports.imports();"
         "from diffusers import StableVideoDiffusionPipeline, FluxTransformer2DModel;"
         "from diffusers.models.transformers import SanaTransformer2DModel;"
         "from diffusers.models import autoencoders;"
@@ -52,9 +52,9 @@ def test_the_rehearsal_asks_for_the_kernels_that_a_clip_does(tmp_path: Path) -> 
     """Same names, shapes and dtypes as a loaded expert's block, at the size of a default clip."""
     tiny = wan.make(tmp_path)
     plan = tiny.plan(settings={"matmul": "fp8"})
-    configs = parts.configs(plan.config)
+    configs = component_configs.configs(plan.config)
     device = torch.device("cpu")
-    made = rehearsal.block(configs["transformer"], device).state_dict()
+    made = warmup.block(configs["transformer"], device).state_dict()
     real = Expert(
         "high_noise",
         tiny.components["high_noise"],
@@ -65,7 +65,7 @@ def test_the_rehearsal_asks_for_the_kernels_that_a_clip_does(tmp_path: Path) -> 
     )
     wanted = {slot.name: (slot.dtype, tuple(slot.shape)) for slot in real.blocks[0].slots}
     assert {name: (made[name].dtype, tuple(made[name].shape)) for name in wanted} == wanted
-    velocity = rehearsal.forward(configs, {"size": "64x48", "num_frames": 9}, device)
+    velocity = warmup.forward(configs, {"size": "64x48", "num_frames": 9}, device)
     assert velocity.shape == (1, 16, 3, 6, 8)
     assert velocity.isfinite().all()
 
@@ -73,9 +73,9 @@ def test_the_rehearsal_asks_for_the_kernels_that_a_clip_does(tmp_path: Path) -> 
 def test_what_is_done_beside_the_loading_may_fail(caplog: pytest.LogCaptureFixture) -> None:
     """It is told in the log and in the timeline, what comes after it is done, and nobody else is stopped."""
     done = []
-    aside.do("prepare what is broken", lambda: 1 // 0)
-    aside.do("prepare the rest", lambda: done.append(torch.is_inference_mode_enabled()))
-    aside.finish()
+    background.do("prepare what is broken", lambda: 1 // 0)
+    background.do("prepare the rest", lambda: done.append(torch.is_inference_mode_enabled()))
+    background.finish()
     assert done == [True]
     assert "could not prepare what is broken ahead of the first clip" in caplog.text
     times = {each["name"]: each for each in spans.so_far()}

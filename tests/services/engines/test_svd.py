@@ -17,9 +17,9 @@ from diffusers import StableVideoDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
+from bootstrap.choose.manifest import Limits
+from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from bootstrap.manifest import Limits
-from bootstrap.plan import Plan
 from services.engines import svd
 from services.engines.base import Cancel
 from services.engines.svd.engine import SvdEngine

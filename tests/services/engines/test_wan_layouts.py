@@ -16,7 +16,7 @@ from diffusers.loaders.single_file_utils import (
 from torch import nn
 from transformers import UMT5Config, UMT5EncoderModel
 
-from services.engines.wan import names, vae_names
+from services.engines.wan import key_map, vae_key_map
 from tests.checkpoints import wan
 
 CONFIGS = Path(__file__).parents[3] / "services" / "engines" / "configs"
@@ -48,7 +48,7 @@ def transformer_table(model: str, *, fp8: bool) -> Table:
     linears = {f"{name}.weight" for name, module in meta.named_modules() if isinstance(module, nn.Linear)}
     table: Table = {"scaled_fp8": ("F8_E4M3", (0,))} if fp8 else {}
     for name, tensor in meta.state_dict().items():
-        key = names.original(name)
+        key = key_map.original(name)
         table[key] = ("F8_E4M3" if fp8 and name in linears else "F16", tuple(tensor.shape))
         if fp8 and name in linears:
             table |= {key.replace(".weight", s): ("F32", ()) for s in (".scale_weight", ".scale_input")}
@@ -77,7 +77,7 @@ def test_a_lora_file_is_read_by_its_published_names() -> None:
     table: Table = {}
     for name, module in meta.named_modules():
         if isinstance(module, nn.Linear) and name.startswith("blocks."):
-            key = f"diffusion_model.{names.original(name)}"
+            key = f"diffusion_model.{key_map.original(name)}"
             table[f"{key}.lora_down.weight"] = ("F32", (64, module.in_features))
             table[f"{key}.lora_up.weight"] = ("F32", (module.out_features, 64))
             table[f"{key}.alpha"] = ("I64", ())
@@ -103,7 +103,7 @@ def test_the_2_2_vae_is_read_by_its_published_names() -> None:
     with torch.device("meta"):
         meta = AutoencoderKLWan.from_config(known)
     table: Table = {
-        vae_names.original(name, resnets=2, nested=True): ("F16", tuple(tensor.shape))
+        vae_key_map.original(name, resnets=2, nested=True): ("F16", tuple(tensor.shape))
         for name, tensor in meta.state_dict().items()
     }
     assert len(table) == 196
@@ -112,12 +112,12 @@ def test_the_2_2_vae_is_read_by_its_published_names() -> None:
 
 def test_the_2_1_vae_names_are_those_that_diffusers_converts() -> None:
     model = wan.vae(wan.VAE_21)
-    original = {vae_names.original(name, resnets=2, nested=False): name for name in model.state_dict()}
+    original = {vae_key_map.original(name, resnets=2, nested=False): name for name in model.state_dict()}
     assert len(original) == 194
     assert convert_wan_vae_to_diffusers(dict(original)) == {name: name for name in original.values()}
 
 
 def test_the_transformer_names_are_those_that_diffusers_converts() -> None:
     model = wan.transformer(wan.TRANSFORMER)
-    original = {names.original(name): name for name in model.state_dict()}
+    original = {key_map.original(name): name for name in model.state_dict()}
     assert convert_wan_transformer_to_diffusers(dict(original)) == {name: name for name in original.values()}

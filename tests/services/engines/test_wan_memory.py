@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from services.engines.base import OutOfMemory
-from services.engines.loader import Loader
 from services.engines.wan.text import TextEncoder
+from services.engines.weights.loader import Loader
 from services.video import encode, metadata
 from tests.checkpoints import wan
 from tests.services.engines import test_wan
-from tests.services.jobs.crew import crew, wait_for
+from tests.services.worker.crew import crew, wait_for
 
 MIB = 1024**2
 BEYOND_ANY_MACHINE = 2**50  # bytes: the real allocator refuses them at once

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from bootstrap.errors import KitError
 from services.engines import wan as family
-from services.engines import weights
 from services.engines.wan import text
+from services.engines.weights import safetensors
 from tests.checkpoints import wan
 
 FIRST = "blocks.0.self_attn.q"
@@ -293,7 +293,7 @@ def test_a_cut_file_and_a_missing_one_are_told(t2v: wan.Tiny, tmp_path: Path) ->
 
 
 def test_both_spellings_and_row_scales_are_read_alike(t2v: wan.Tiny, tmp_path: Path) -> None:
-    from services.engines.wan import expert_file, names
+    from services.engines.wan import checkpoint, key_map
 
     model = wan.transformer(wan.TRANSFORMER)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -301,18 +301,18 @@ def test_both_spellings_and_row_scales_are_read_alike(t2v: wan.Tiny, tmp_path: P
     for spelling in ("scale_weight", "weight_scale"):
         path = tmp_path / f"{spelling}.safetensors"
         wan.write_expert(path, model, spelling=spelling)
-        found[spelling] = expert_file.open_expert(path, shapes)
+        found[spelling] = checkpoint.open_expert(path, shapes)
     name = "blocks.0.attn1.to_q.weight"
     scales = [file.scale(name) for file in found.values()]
     assert torch.equal(*scales)
     assert scales[0].shape == (64,)
     tensors = load_file(tmp_path / "weight_scale.safetensors")
-    key = f"model.diffusion_model.{names.original(name).removesuffix('.weight')}.weight_scale"
+    key = f"model.diffusion_model.{key_map.original(name).removesuffix('.weight')}.weight_scale"
     prefixed = {f"model.diffusion_model.{n}": t for n, t in tensors.items()}
     prefixed[key] = torch.arange(64).float()[:, None]
     save_file(prefixed, tmp_path / "rows.safetensors")
     assert torch.equal(
-        expert_file.open_expert(tmp_path / "rows.safetensors", shapes).scale(name), torch.arange(64).float()
+        checkpoint.open_expert(tmp_path / "rows.safetensors", shapes).scale(name), torch.arange(64).float()
     )
 
 
@@ -398,7 +398,7 @@ def test_a_header_that_is_none_is_refused(tmp_path: Path, header: bytes) -> None
     path = tmp_path / "odd.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
     with pytest.raises(KitError, match="its header cannot be read"):
-        weights.open_weights(path)
+        safetensors.open_weights(path)
 
 
 def test_a_header_that_lies_is_refused(tmp_path: Path) -> None:
@@ -406,5 +406,5 @@ def test_a_header_that_lies_is_refused(tmp_path: Path) -> None:
     header = json.dumps({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 12]}}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
     with pytest.raises(KitError) as error:
-        weights.open_weights(path)
+        safetensors.open_weights(path)
     assert "a is said to be at bytes 0 to 12" in str(error.value)

@@ -1,0 +1,151 @@
+"""A model, as one YAML file describes it: what to fetch, what it needs, what it may be asked for.
+
+The schema is here; ``bootstrap.choose.reading`` reads the files and words their mistakes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+MANIFEST_FOLDER = Path(__file__).parents[2] / "model-manifests"
+
+
+def _inside(path: str) -> str:
+    """A path that stays below its folder on every system."""
+    parts = path.split("/")
+    if not path or path.startswith("/") or "\\" in path or ".." in parts or ":" in parts[0]:
+        raise ValueError("must be a relative path with / that stays inside its folder")
+    if any(ord(character) < 32 for character in path):
+        raise ValueError("must not contain control characters")
+    return path
+
+
+def _https(url: str) -> str:
+    if not url.startswith("https://"):
+        raise ValueError("must begin with https://")
+    return url
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
+Https = Annotated[str, AfterValidator(_https)]
+GitOid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Repo = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
+Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+
+
+class Strict(BaseModel):
+    """Frozen, and an unknown key is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Strict):
+    """Where files come from: a hub repository at a pinned revision, an https folder, or a local folder."""
+
+    repo: Repo | None = None  # "owner/name" on the hub
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
+    url: Https | None = None  # https://host/folder, the file's path is appended
+    folder: str | None = None  # a local folder, relative to the manifest
+
+
+class File(Strict):
+    """One file. ``sha256: null`` means that no published hash is known: the hub's own is locked instead.
+
+    All files of a manifest are kept together, in the folder of the manifest's own source, also those
+    that come from elsewhere: a component that is a folder must be whole.
+    """
+
+    path: Inside
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Sha256 | None = None
+    git_oid: GitOid | None = None  # sha1 of "blob <bytes>\0" and the content, for files outside of LFS
+    target: Inside | None = None  # where it is kept below the source's folder; the path itself when absent
+    source: Source | None = None  # where it comes from, instead of the manifest's source
+
+    @property
+    def kept_at(self) -> str:
+        """Where it lies below the folder of the manifest's files."""
+        return self.target or self.path
+
+
+class Licence(Strict):
+    """What a user agrees to; shown before anything is downloaded."""
+
+    id: str
+    url: Https
+    gated: bool = False
+    accept_url: Https | None = None  # the page where a gated licence is accepted
+    note: str | None = None
+
+
+class Needs(Strict):
+    """What a machine must have free. Every VRAM number is a measured peak."""
+
+    device: Literal["cuda", "cpu"] = "cuda"
+    gpus: Annotated[int, Field(ge=1)] = 1
+    vram_gib: Annotated[float, Field(ge=0)] = 0
+    ram_gib: Annotated[float, Field(ge=0)] = 0
+    compute_capability: Annotated[float, Field(ge=5, le=20)] | None = None  # at least; 8.9 for FP8
+
+
+class Limits(Strict):
+    """What may be asked for. ``sizes`` are "WIDTHxHEIGHT"; any legal size when empty."""
+
+    sizes: tuple[Size, ...] = ()
+    size_multiple: Annotated[int, Field(ge=1)] = 8
+    max_pixels: int | None = None  # width * height
+    frames: tuple[int, ...] = ()  # legal counts, in full; else min, max and step rule
+    max_frames: int | None = None
+    frame_step: Annotated[int, Field(ge=1)] = 1  # legal counts are 1 + k * frame_step (Wan: 4)
+    max_pixel_frames: int | None = None  # width * height * frames, what fits in memory
+    max_steps: Annotated[int, Field(ge=1)] = 100
+
+
+class Profile(Strict):
+    """One way to run the model; profiles stand best first."""
+
+    name: Name
+    title: str  # one line for people: what it trades
+    needs: Needs
+    settings: dict[str, Any] = Field(default_factory=dict)  # read by the engine alone
+    limits: Limits | None = None  # instead of the manifest's, where memory allows less
+    defaults: dict[str, Any] = Field(default_factory=dict)  # over the manifest's, where its own would not fit
+    measured: str | None = None  # the command and the card that gave the numbers
+
+
+class Manifest(Strict):
+    """The whole file."""
+
+    name: Name
+    title: str
+    summary: str
+    family: Literal["svd", "wan"]
+    inputs: tuple[Literal["text", "image"], ...]
+    licence: Licence
+    source: Source
+    files: Annotated[tuple[File, ...], Field(min_length=1)]
+    components: dict[str, Inside]  # role -> a file's path, or a folder within the source
+    config: str | None = (
+        None  # component configs: a name in services/engines/configs, or a folder of the files
+    )
+    defaults: dict[str, Any] = Field(default_factory=dict)  # request parameters
+    recipe: dict[str, Any] = Field(default_factory=dict)  # facts that no request changes, read by the engine
+    limits: Limits
+    profiles: Annotated[tuple[Profile, ...], Field(min_length=1)]
+
+    @property
+    def download_bytes(self) -> int:
+        """What all files weigh together."""
+        return sum(file.bytes for file in self.files)
+
+
+def load(name_path_or_url: str) -> Manifest:
+    """A shipped model's name, a path that ends in .yaml, or an https address; KitError with every mistake."""
+    from bootstrap.choose import reading  # which imports this schema
+
+    return reading.load(name_path_or_url)

@@ -1,0 +1,165 @@
+"""Which of a model's profiles fits a machine, and why the others do not. Pure: facts in, a decision out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bootstrap.choose.manifest import Manifest, Needs, Profile
+from bootstrap.detect.machine import GIB, Gpu, Machine
+
+Lack = Literal["gpu", "vram", "capability", "gpus", "ram"]
+
+# Room that must stay free on the disk beside the model: logs, clips, compiled kernels.
+DISK_MARGIN_BYTES = 2 * GIB
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One profile on one machine. ``reasons`` hold the numbers that made it fit or fail."""
+
+    profile: Profile
+    fits: bool
+    reasons: tuple[str, ...]
+    lacks: frozenset[Lack] = frozenset()
+    gpu_groups: tuple[tuple[Gpu, ...], ...] = ()  # one worker each
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The first profile that fits, and every profile's verdict. ``profile`` is None when none fits."""
+
+    profile: Profile | None
+    gpu_groups: tuple[tuple[Gpu, ...], ...]
+    verdicts: tuple[Verdict, ...]
+    disk_problem: str | None = None  # vetoes every profile
+
+
+def choose(
+    manifest: Manifest, machine: Machine, *, download_bytes: int = 0, profile: str | None = None
+) -> Choice:
+    """Take the best profile that fits.
+
+    ``download_bytes`` are those that are not in the store yet; ``profile`` narrows the choice to one name.
+    """
+    wanted = [each for each in manifest.profiles if profile in (None, each.name)]
+    verdicts = tuple(_judge(each, machine) for each in wanted)
+    disk_problem = _disk_problem(machine, download_bytes)
+    first = next((verdict for verdict in verdicts if verdict.fits), None)
+    if first is None or disk_problem:
+        return Choice(None, (), verdicts, disk_problem)
+    return Choice(first.profile, first.gpu_groups, verdicts)
+
+
+def smaller(manifest: Manifest, profile: str) -> Profile | None:
+    """The best profile that needs less GPU memory than the one named and runs on the same GPU.
+
+    One that asks for the same abilities comes first: what an older card can do is slower. None where there
+    is none, or no profile of that name.
+    """
+    now = next((each for each in manifest.profiles if each.name == profile), None)
+    if now is None:
+        return None
+    able = now.needs.compute_capability or 0
+    less = [
+        each
+        for each in manifest.profiles
+        if each.needs.device == now.needs.device
+        and each.needs.vram_gib < now.needs.vram_gib
+        and (each.needs.compute_capability or 0) <= able
+    ]
+    alike = [each for each in less if (each.needs.compute_capability or 0) == able]
+    return next(iter(alike or less), None)
+
+
+def _judge(profile: Profile, machine: Machine) -> Verdict:
+    needs = profile.needs
+    ram_fits, ram_reason = _ram(needs, machine)
+    lacks: set[Lack] = set() if ram_fits else {"ram"}
+    if needs.device == "cpu":
+        return Verdict(profile, ram_fits, ("runs on the CPU", ram_reason), frozenset(lacks))
+    able = [gpu for gpu in machine.gpus if _has_memory(needs, gpu) and _is_capable(needs, gpu)]
+    if len(able) < needs.gpus:
+        lacks |= _gpu_lacks(needs, machine)
+    reasons = (*(_gpu_reason(needs, gpu) for gpu in machine.gpus), ram_reason)
+    if not machine.gpus:
+        reasons = (f"no GPU, needs {needs.vram_gib:g} GiB", ram_reason)
+    if lacks:
+        return Verdict(profile, False, reasons, frozenset(lacks))
+    workers = min(len(able) // needs.gpus, _workers_by_ram(needs, machine))
+    groups = tuple(tuple(able[n * needs.gpus : (n + 1) * needs.gpus]) for n in range(workers))
+    return Verdict(profile, True, reasons, gpu_groups=groups)
+
+
+def _gpu_lacks(needs: Needs, machine: Machine) -> set[Lack]:
+    """Why too few GPUs are able; the nearest obstacle, not the sum of all."""
+    if not machine.gpus:
+        return {"gpu"}
+    large = [gpu for gpu in machine.gpus if _has_memory(needs, gpu)]
+    if not large:
+        return {"vram"}
+    return {"capability"} if not any(_is_capable(needs, gpu) for gpu in large) else {"gpus"}
+
+
+def _has_memory(needs: Needs, gpu: Gpu) -> bool:
+    return gpu.vram_free_bytes >= needs.vram_gib * GIB
+
+
+def _is_capable(needs: Needs, gpu: Gpu) -> bool:
+    """An unknown compute capability is given the benefit of the doubt."""
+    if needs.compute_capability is None or gpu.compute_capability is None:
+        return True
+    return gpu.compute_capability >= _pair(needs.compute_capability)
+
+
+def _gpu_reason(needs: Needs, gpu: Gpu) -> str:
+    free = f"{gpu.name}: {gpu.vram_free_bytes / GIB:.1f} of {gpu.vram_total_bytes / GIB:.1f} GiB free"
+    memory = f"{free}, needs {needs.vram_gib:g}"
+    if needs.compute_capability is None:
+        return memory
+    if gpu.compute_capability is None:
+        return f"{memory}; compute capability not known"
+    has = ".".join(map(str, gpu.compute_capability))
+    return f"{memory}; compute capability {has}, needs {needs.compute_capability:g}"
+
+
+def _ram(needs: Needs, machine: Machine) -> tuple[bool, str]:
+    ram_bytes = _ram_bytes(machine)
+    if ram_bytes is None:
+        return True, f"host memory not known, needs {needs.ram_gib:g} GiB"
+    return (
+        ram_bytes >= needs.ram_gib * GIB,
+        f"{ram_bytes / GIB:.1f} GiB of host memory, needs {needs.ram_gib:g}",
+    )
+
+
+def _workers_by_ram(needs: Needs, machine: Machine) -> int:
+    """Each worker holds its own copy in host memory; at least one, the veto is ``_ram``'s."""
+    ram_bytes = _ram_bytes(machine)
+    if ram_bytes is None or needs.ram_gib == 0:
+        return len(machine.gpus)
+    return max(1, int(ram_bytes / (needs.ram_gib * GIB)))
+
+
+def _ram_bytes(machine: Machine) -> int | None:
+    known = [ram for ram in (machine.ram_limit_bytes, machine.ram_available_bytes) if ram is not None]
+    return min(known, default=None)
+
+
+def _disk_problem(machine: Machine, download_bytes: int) -> str | None:
+    if machine.disk_free_bytes is None or not download_bytes:
+        return None
+    needed = download_bytes + DISK_MARGIN_BYTES
+    if machine.disk_free_bytes >= needed:
+        return None
+    return (
+        f"the download needs {needed / GIB:.1f} GiB of disk at {machine.disk_path or 'the data directory'}"
+        f" ({download_bytes / GIB:.1f} GiB of files and {DISK_MARGIN_BYTES // GIB} GiB of room),"
+        f" {machine.disk_free_bytes / GIB:.1f} GiB are free"
+    )
+
+
+def _pair(capability: float) -> tuple[int, int]:
+    """8.9 is (8, 9): a manifest writes it as people do."""
+    major, _, minor = f"{capability:g}".partition(".")
+    return int(major), int(minor or 0)

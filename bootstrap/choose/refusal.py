@@ -1,0 +1,133 @@
+"""Why a machine cannot run a model, on one screen: what is missing, what runs here, what a GPU costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bootstrap.choose.manifest import Manifest
+from bootstrap.choose.profile import Choice, Verdict
+from bootstrap.detect.machine import GIB, Machine
+from bootstrap.errors import KitError
+from bootstrap.rent import prices
+from bootstrap.rent.prices import Prices
+
+
+class NoFit(KitError):
+    """No profile fits; nothing was downloaded. The command ends with ``exit_code``."""
+
+    exit_code = 2
+
+
+def no_fit(
+    manifest: Manifest,
+    choice: Choice,
+    machine: Machine,
+    *,
+    runs_here: Sequence[str],
+    market: Prices | None = None,
+) -> NoFit:
+    """Word the refusal. ``runs_here`` are the names of the models that fit this machine."""
+    nearest = _nearest(choice.verdicts)
+    rows = [
+        ("found", found(machine)),
+        # the headline says already that there is no GPU
+        *((each.code, f"{each.problem}; {each.fix}") for each in machine.findings if each.code != "no_gpu"),
+        *(("needs", each) for each in _needs(choice.verdicts)),
+        ("runs here", ", ".join(runs_here) or "none of the shipped models"),
+    ]
+    if not choice.disk_problem and nearest.lacks & {"gpu", "vram", "capability", "gpus"}:
+        rows += [("costs about", each) for each in _costs(nearest, market or prices.load())]
+    rows.append(("downloaded", "nothing"))
+    obstacle = f": {choice.disk_problem}" if choice.disk_problem else f" {_obstacle(nearest, machine)}"
+    headline = f"{manifest.name}{obstacle}"
+    return NoFit("\n".join([headline, *_table(rows)]), fix=_fix(choice, nearest, runs_here))
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Two columns; a name is written once for the rows that share it."""
+    width = max(len(name) for name, _ in rows)
+    names = ["", *(name for name, _ in rows)]
+    return [
+        f"  {'' if name == before else name:<{width}}  {text}"
+        for before, (name, text) in zip(names, rows, strict=False)
+    ]
+
+
+def found(machine: Machine) -> str:
+    """The machine in one line; what is not known is said to be so."""
+    cores = machine.cpu_quota or machine.cpu_visible
+    gpus = [f"{gpu.name} with {gpu.vram_free_bytes / GIB:.1f} GiB free" for gpu in machine.gpus]
+    return ", ".join(
+        (
+            *(gpus or ["no GPU"]),
+            f"{cores:g} CPU cores" if cores else "CPU cores not known",
+            f"{_gib(machine.ram_available_bytes)} of host memory",
+            f"{_gib(machine.disk_free_bytes)} of disk{_rate(machine.disk_write_bytes_per_second)}",
+        )
+    )
+
+
+def _gib(count: int | None) -> str:
+    return "an unknown amount" if count is None else f"{count / GIB:.0f} GiB"
+
+
+def _rate(bytes_per_second: float | None) -> str:
+    return f" that takes {bytes_per_second / 1e6:.0f} MB/s" if bytes_per_second else ""
+
+
+def _nearest(verdicts: Sequence[Verdict]) -> Verdict:
+    """The profile that asks for the least of what is missing: host memory last, a GPU is harder to add."""
+    return min(
+        verdicts, key=lambda v: (bool(v.lacks - {"ram"}), v.profile.needs.vram_gib, v.profile.needs.ram_gib)
+    )
+
+
+def _obstacle(nearest: Verdict, machine: Machine) -> str:
+    needs = nearest.profile.needs
+    gpu = f"an NVIDIA GPU with at least {needs.vram_gib:g} GiB of free memory"
+    best = max((each.vram_free_bytes for each in machine.gpus), default=0) / GIB
+    if "gpu" in nearest.lacks:
+        return f"needs {gpu}; this machine has no usable GPU"
+    if "vram" in nearest.lacks:
+        return f"needs {gpu}; the most that is free here is {best:.1f} GiB"
+    if "capability" in nearest.lacks:
+        capability = f"compute capability {needs.compute_capability:g} or newer"
+        has = ", ".join(f"{each.name} has {_capability(each.compute_capability)}" for each in machine.gpus)
+        return f"needs a GPU of {capability}; {has}"
+    if "gpus" in nearest.lacks:
+        return f"needs {needs.gpus} GPUs with {needs.vram_gib:g} GiB each; {len(machine.gpus)} are here"
+    return f"needs {needs.ram_gib:g} GiB of host memory; {_gib(machine.ram_available_bytes)} are free here"
+
+
+def _capability(capability: tuple[int, int] | None) -> str:
+    return "an unknown one" if capability is None else f"{capability[0]}.{capability[1]}"
+
+
+def _needs(verdicts: Sequence[Verdict]) -> list[str]:
+    """The smallest profile, and the best one where that is another."""
+    first, last = verdicts[0].profile, verdicts[-1].profile
+    ranked = [(last, " at least"), (first, " at best")] if first != last else [(last, "")]
+    return [
+        f"{each.needs.vram_gib:g} GiB of GPU, {each.needs.ram_gib:g} GiB of host memory{rank} ({each.name})"
+        for each, rank in ranked
+    ]
+
+
+def _costs(nearest: Verdict, market: Prices) -> list[str]:
+    needs = nearest.profile.needs
+    able = prices.cheapest(market, needs.vram_gib, needs.compute_capability)
+    if not able:
+        return [f"no single card of the list of {market.date} suffices"]
+    return [*(f"{gpu} an hour" for gpu in able), f"rough, Vast.ai and RunPod, {market.date}"]
+
+
+def _fix(choice: Choice, nearest: Verdict, runs_here: Sequence[str]) -> str:
+    if choice.disk_problem:
+        return (
+            "free some disk, choose another directory with --data-dir, or rent a machine with a larger disk"
+        )
+    needs = nearest.profile.needs
+    rent = f"rent a GPU with {needs.vram_gib:g} GiB free and {needs.ram_gib:g} GiB of host memory"
+    if nearest.lacks == {"ram"}:
+        rent = f"rent a machine with {needs.ram_gib:g} GiB of host memory, or end other programs"
+    return f"{rent}, or run what fits here: make up MODEL={runs_here[0]}" if runs_here else rent

@@ -1,0 +1,64 @@
+"""The disk below a directory: how much is free, and how fast it takes data."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+from bootstrap.detect.machine import Finding
+
+# Below this the disk is slower than a rented host's network usually is.
+SLOW_BYTES_PER_SECOND = 100e6
+PROBE_BYTES = 64 * 1024 * 1024
+CHUNK_BYTES = 4 * 1024 * 1024
+
+
+def free_bytes(path: Path) -> int | None:
+    """Free for this user at the path, or at the nearest folder above it that exists; creates nothing."""
+    for folder in (path, *path.absolute().parents):
+        try:
+            return shutil.disk_usage(folder).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def write_rate(folder: Path, *, most_seconds: float = 2.0) -> float | None:
+    """Bytes a second that reach the disk, from a file of 64 MiB that is removed again.
+
+    None when nothing can be written.
+    Random bytes, so that a compressing file system does not flatter itself; synced, so that memory does not.
+    """
+    path = folder / f".probe-{os.getpid()}-{secrets.token_hex(4)}"
+    chunk = os.urandom(CHUNK_BYTES)
+    written = 0
+    started = time.monotonic()
+    try:
+        with path.open("wb", buffering=0) as file:
+            while written < PROBE_BYTES and time.monotonic() - started < most_seconds:
+                written += file.write(chunk)
+                os.fdatasync(file.fileno())
+    except OSError:
+        return None
+    finally:
+        path.unlink(missing_ok=True)
+    return written / max(time.monotonic() - started, 1e-6)
+
+
+def findings(folder: Path, rate: float | None) -> tuple[Finding, ...]:
+    """A network volume is often slower than the network: say so before the download, not after."""
+    if rate is None or rate >= SLOW_BYTES_PER_SECOND:
+        return ()
+    seconds_per_gb = 1e9 / rate
+    return (
+        Finding(
+            "disk_slow",
+            f"the disk at {folder} takes {rate / 1e6:.0f} MB a second: each GB takes {seconds_per_gb:.0f} s",
+            "choose the machine's own disk with --data-dir, or another host, if the start is too slow",
+        ),
+    )

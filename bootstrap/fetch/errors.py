@@ -1,0 +1,143 @@
+"""What went wrong on the way, as a sentence for the user or as a reason to try again."""
+
+from __future__ import annotations
+
+import email.utils
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+
+from bootstrap.choose.manifest import Licence, Source
+from bootstrap.errors import KitError
+from bootstrap.fetch.connection import Head, Origin
+
+LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more is told to the user instead
+
+
+@dataclass
+class TryAgain(Exception):
+    """This attempt failed and another may succeed. ``why`` never holds a query: it may be a signature."""
+
+    why: str
+    wait_seconds: float | None = None  # what the server asked for; ours when it did not
+    url_is_old: bool = False  # a signed address that must be asked for anew
+    slow_down: bool = False  # the server has too much to do
+    is_nonsense: bool = False  # an answer that a second attempt will hardly change
+
+
+class SiteError(KitError):
+    """A site cannot give a file; another site may."""
+
+
+def of_network(error: OSError, origin: Origin) -> TryAgain | KitError:
+    """A failed connection: an error only where waiting cannot help."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return KitError(
+            f"the certificate of {origin} is not trusted: {error.verify_message}",
+            fix="check the clock and the ca-certificates of this box; behind a proxy that inspects TLS, set"
+            " SSL_CERT_FILE to its certificate",
+        )
+    if isinstance(error, socket.gaierror):
+        return TryAgain(f"the name {origin.host} cannot be resolved")
+    if isinstance(error, ConnectionRefusedError):
+        return TryAgain(f"{origin} refuses connections")
+    if isinstance(error, ssl.SSLError):
+        return TryAgain(f"TLS with {origin} failed: {error.reason or error}")
+    if isinstance(error, TimeoutError):
+        return TryAgain(f"{origin} does not answer")
+    return TryAgain(f"the connection to {origin} broke: {error.strerror or error}")
+
+
+def unreachable(why: str, seconds: float) -> KitError:
+    """Nothing came for so long that waiting on would only cost money."""
+    return KitError(
+        f"no progress for {seconds:.0f} s: {why}",
+        fix="check the network of this box (DNS, firewall, HF_ENDPOINT) or name a mirror; what has arrived is"
+        " kept, and the next start goes on from it",
+    )
+
+
+def of_status(head: Head, origin: Origin, what: str, *, clock: float | None = None) -> TryAgain | SiteError:
+    """A refusal that any server may give."""
+    status = head.status
+    if status in (408, 425, 429) or status >= 500:
+        wait = retry_after(head, time.time() if clock is None else clock)
+        if wait is not None and wait > LONGEST_WAIT_SECONDS:
+            return SiteError(
+                f"{origin} asks to wait {wait:.0f} s before the next request (status {status})",
+                fix="start again later, or set HF_TOKEN: known users have a higher limit",
+            )
+        return TryAgain(f"{origin} answers {status}", wait_seconds=wait, slow_down=status in (429, 503))
+    if status == 404:
+        return SiteError(
+            f"{origin} does not have {what} (status 404)", fix="check the manifest's source and path"
+        )
+    if status == 416:
+        return SiteError(
+            f"{what} on {origin} is shorter than the manifest says (status 416)",
+            fix="the file was changed or is cut there: check the manifest's bytes and revision",
+        )
+    if status in (401, 403):
+        return SiteError(
+            f"{origin} refuses {what} (status {status})",
+            fix="check that this address may be read without signing in",
+        )
+    return SiteError(f"{origin} answers {status} for {what}", fix="check the source in the manifest")
+
+
+def retry_after(head: Head, now: float) -> float | None:
+    """Seconds that the server wants us to wait, from either form of the header."""
+    text = head.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, TypeError):
+        return None
+
+
+def of_hub(
+    head: Head, origin: Origin, source: Source, path: str, licence: Licence, token: str | None
+) -> KitError | TryAgain:
+    """A refusal of the hub, which says more than its status."""
+    code = head.headers.get("x-error-code", "")
+    repo = source.repo or "?"
+    page = licence.accept_url or f"{origin.scheme}://{origin}/{repo}"
+    if code == "GatedRepo" or (head.status in (401, 403) and licence.gated and code != "RepoNotFound"):
+        if token is None:
+            return KitError(
+                f"{repo} is gated: its licence must be accepted, and no HF_TOKEN is set",
+                fix=f"accept the licence at {page}, make a read token there and set HF_TOKEN",
+            )
+        return KitError(
+            f"{repo} is gated, and the account of this HF_TOKEN has no access",
+            fix=f"accept the licence at {page} with the account of the token; a fine-grained token also needs"
+            " the right to read gated repositories",
+        )
+    if code == "RevisionNotFound":
+        return KitError(
+            f"{repo} has no revision {source.revision}", fix="correct the revision in the manifest"
+        )
+    if code == "EntryNotFound":
+        return KitError(
+            f"{repo} has no file {path} at revision {source.revision}", fix="correct the path in the manifest"
+        )
+    if code == "RepoNotFound" or head.status == 401:
+        if token is None:
+            return KitError(
+                f"{origin} has no repository {repo}, or it is private",
+                fix="correct the name in the manifest; for a private repository set HF_TOKEN",
+            )
+        return KitError(
+            f"{origin} does not accept this HF_TOKEN, or has no repository {repo} for it",
+            fix="make a new read token in your account's settings, and check the name in the manifest",
+        )
+    if head.status == 403:
+        return KitError(
+            f"the account of this HF_TOKEN may not read {repo} (status 403)"
+            if token
+            else f"{origin} refuses {repo} without a token (status 403)",
+            fix=f"open {page} with that account, or use another token",
+        )
+    return of_status(head, origin, f"{repo}/{path}")

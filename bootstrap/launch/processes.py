@@ -1,0 +1,173 @@
+"""The agent's processes: the front and one worker for each group of GPUs; started, kept, ended in order.
+
+Imported before the front runs: nothing heavy here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bootstrap import data_directory
+from bootstrap.errors import KitError
+from bootstrap.launch import die_with_parent
+from bootstrap.launch.supervise import FRONT, WORKER, Death, Supervised
+
+if TYPE_CHECKING:
+    from bootstrap.choose.plan import Plan
+
+log = logging.getLogger("kinokit.agent")
+
+WORKERS_END_SECONDS = 5.0  # a worker gives its job back and ends its GPU child
+FRONT_ENDS_SECONDS = 3.0
+
+
+class Processes:
+    """``say`` tells the person, ``hopeless`` that no worker is left to try; the service sets both."""
+
+    def __init__(self, data_dir: Path, env: Mapping[str, str]) -> None:
+        self.say: Callable[[str], None] = log.info
+        self.hopeless: Callable[[KitError], None] = log.error
+        self._data_dir = data_dir
+        self._env = env
+        self._front: Supervised | None = None
+        self._workers: list[Supervised] = []
+        self._bridge: Supervised | None = None
+        self._given_up: set[str] = set()
+        self._runs: dict[str, asyncio.Task[None]] = {}
+
+    async def start_front(self, listening: socket.socket, *, service: str, auth: bool) -> None:
+        """It inherits the socket that listens already, so that a new one loses nobody who waits."""
+        fd = listening.fileno()
+        arguments = ["--data-dir", str(self._data_dir), "--service", service]
+        arguments += ["--fd", str(fd), "--auth", "on" if auth else "off"]
+        self._front = Supervised(
+            "front",
+            die_with_parent.command("services.front.app", *arguments),
+            env=self._env,
+            log=self._data_dir / "logs/front.log",
+            policy=FRONT,
+            died=self._front_died,
+            pass_fds=(fd,),
+        )
+        self._keep(self._front)
+        await self._front.started.wait()
+
+    def start_workers(self, plan: Plan, local_url: str) -> int:
+        """One for each group of GPUs; how many. KINOKIT_QUEUE_URL sends them to another box's queue.
+
+        The draft must lie there: they import and start the GPU at once, and load what arrives as it arrives.
+        """
+        queue = self._env.get("KINOKIT_QUEUE_URL") or local_url
+        token_file = (
+            self._env.get("KINOKIT_WORKER_TOKEN_FILE") or self._data_dir / data_directory.WORKER_TOKEN
+        )
+        for index, group in enumerate(plan.gpu_groups or ((),)):
+            arguments = ["--plan", str(self._data_dir / data_directory.DRAFT), "--queue", queue]
+            arguments += ["--token-file", str(token_file), "--name", f"{box_name(self._data_dir)}-{index}"]
+            worker = Supervised(
+                f"worker-{index}",
+                die_with_parent.command("services.worker.worker", *arguments),
+                env={**self._env, **worker_environment(plan, group, self._env)},
+                log=self._data_dir / f"logs/worker-{index}.log",
+                policy=WORKER,
+                died=self._worker_died,
+            )
+            self._workers.append(worker)
+            self._keep(worker)
+        return len(self._workers)
+
+    def start_bridge(self, local_url: str) -> None:
+        """Where RunPod's queue hands out the jobs: the process that takes them. Elsewhere nothing.
+
+        RunPod's SDK lives in an environment of its own, which images/serverless makes and names.
+        """
+        if not self._env.get("RUNPOD_WEBHOOK_GET_JOB"):
+            return
+        arguments = ["--url", local_url, "--token-file", str(self._data_dir / data_directory.TOKEN)]
+        python = self._env.get("KINOKIT_RUNPOD_PYTHON")
+        self._bridge = Supervised(
+            "serverless",
+            die_with_parent.command("services.serverless", *arguments, python=python),
+            env=self._env,
+            log=self._data_dir / "logs/serverless.log",
+            policy=FRONT,
+            died=lambda death: log.warning("the bridge to RunPod's queue %s", death.reason),
+        )
+        self._keep(self._bridge)
+
+    async def end_workers(self) -> None:
+        """They give their jobs back and end; who does not is killed."""
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            worker.ask_to_end()
+        await self._wait([worker.name for worker in workers], WORKERS_END_SECONDS)
+        for worker in workers:
+            worker.kill()
+
+    async def end(self) -> None:
+        """Workers first, while the front still takes their jobs back; then the front; then who is left."""
+        if self._bridge is not None:
+            self._bridge.ask_to_end()
+        await self.end_workers()
+        everybody = [] if self._bridge is None else [self._bridge]
+        if self._front is not None:
+            self._front.ask_to_end()
+            await self._wait(["front"], FRONT_ENDS_SECONDS)
+            everybody.append(self._front)
+        for process in everybody:
+            process.kill()
+        await self._wait(list(self._runs), 1.0)
+
+    def _keep(self, process: Supervised) -> None:
+        self._runs[process.name] = asyncio.create_task(process.run())
+
+    async def _wait(self, names: list[str], seconds: float) -> None:
+        if names:
+            await asyncio.wait([self._runs[name] for name in names], timeout=seconds)
+
+    def _front_died(self, death: Death) -> None:
+        log.warning("the front %s; started again", death.reason)
+        self.say(f"the front {death.reason}; it was started again")
+
+    def _worker_died(self, death: Death) -> None:
+        again = "not started again" if death.gave_up else f"started again in {death.pause_seconds:g} s"
+        log.warning("%s %s; %s", death.name, death.reason, again)
+        self.say(f"{death.name} {death.reason}; {again}")
+        if death.gave_up:
+            self._given_up.add(death.name)
+        if len(self._given_up) == len(self._workers):
+            problem = f"{death.name} died {death.quick_deaths} times in a row: {death.reason}"
+            fix = "read `kinokit logs --worker`, then start again: kinokit down, kinokit up"
+            self.hopeless(KitError(problem, fix=fix))
+
+
+def worker_environment(plan: Plan, group: tuple[str, ...], env: Mapping[str, str]) -> dict[str, str]:
+    """What must be set before anything heavy is imported: the GPUs, thread caps, where kernels are kept."""
+    from bootstrap.detect import threads  # reads hardware: after the front has started
+
+    cache = plan.data_dir / "cache"
+    return {
+        **threads.environment(plan.threads, env),
+        "CUDA_VISIBLE_DEVICES": ",".join(group),
+        "TRITON_CACHE_DIR": env.get("TRITON_CACHE_DIR") or str(cache / "triton"),
+        "TORCHINDUCTOR_CACHE_DIR": env.get("TORCHINDUCTOR_CACHE_DIR") or str(cache / "inductor"),
+        # Clips of different sizes would leave gaps: the profiles' memory numbers were measured with this.
+        "PYTORCH_CUDA_ALLOC_CONF": env.get("PYTORCH_CUDA_ALLOC_CONF") or "expandable_segments:True",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def box_name(data_dir: Path) -> str:
+    """This box's name in a fleet; two data directories of one host differ."""
+    mark = hashlib.sha256(str(data_dir).encode()).hexdigest()[:6]
+    with suppress(OSError):
+        return f"{os.uname().nodename}-{mark}"
+    return mark

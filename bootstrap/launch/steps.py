@@ -1,0 +1,172 @@
+"""The boot as a list: detect, choose, fetch, plan. Its order is the documentation; it runs in a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bootstrap import data_directory, detect, fetch
+from bootstrap.choose import catalogue, manifest, planning
+from bootstrap.choose.manifest import Manifest
+from bootstrap.choose.plan import Plan
+from bootstrap.choose.refusal import found
+from bootstrap.detect import threads
+from bootstrap.detect.machine import GIB, Machine
+from bootstrap.errors import KitError
+from bootstrap.fetch import Progress
+from bootstrap.launch import arrivals, history, packages
+from bootstrap.launch.document import BootDocument
+from bootstrap.launch.readahead import Readahead
+from bootstrap.launch.timeline import PACKAGES
+from bootstrap.rent import forecast
+from bootstrap.settings import Settings
+
+
+class BootFailed(KitError):
+    """A step failed. ``phase`` says which; ``exit_code`` is the command's."""
+
+    def __init__(self, phase: str, cause: KitError) -> None:
+        super().__init__(cause.problem, fix=cause.fix)
+        self.phase = phase
+        self.exit_code = int(getattr(cause, "exit_code", 1))
+
+
+@dataclass(frozen=True)
+class Boot:
+    """Everything that the steps need."""
+
+    settings: Settings
+    data_dir: Path
+    env: Mapping[str, str]
+    document: BootDocument
+    # Told the plan as soon as it is decided and Python's packages are there: workers start on it, and load
+    # each file when ``plan.arrivals`` says that it is there.
+    decided: Callable[[Plan], None] = lambda _: None
+
+    def plan(self) -> Plan:
+        """Do all of it; ``BootFailed`` when the user can do something about it."""
+        with self._phase("detect"):
+            machine = detect.detect(self.env, self.data_dir, probe_disk=True)
+            self.document.find(machine.findings)
+            self.document.end("detect", found(machine))
+        with self._phase("choose"):
+            model = manifest.load(self.settings.model)
+            self.document.set(model=model.name, title=model.title)
+            chosen = self._choose(model, machine)
+        home = fetch.home(model, manifest_dir=Path(), store=self.data_dir / "models")
+        told_in = self.data_dir.absolute() / data_directory.ARRIVALS
+        plan = planning.build(
+            model,
+            chosen.choice,
+            files=home,
+            data_dir=self.data_dir,
+            threads=threads.count(machine, workers=max(1, len(chosen.choice.gpu_groups))),
+            arrivals=told_in,
+        )
+        self._predict(model, chosen, machine)
+        Readahead((home / file.kept_at for file in model.files), machine.ram_available_bytes)
+        with self._phase("fetch"), arrivals.Record(told_in, model.files, home) as arrived:
+            note = self._fetch(model, plan, arrived, with_gpu=bool(machine.gpus))
+            verified = f"{model.download_bytes / GIB:.2f} GiB verified"
+            self.document.end("fetch", f"{verified}; {note}" if note else verified)
+        return plan
+
+    def _predict(self, model: Manifest, chosen: catalogue.Entry, machine: Machine) -> None:
+        """Said before the download, so that the timeline can show it against what it was."""
+        profile = chosen.choice.profile
+        on_gpu = profile is not None and profile.needs.device == "cuda" and bool(machine.gpus)
+        said = forecast.predict(
+            model,
+            missing_bytes=0 if model.source.folder else chosen.missing_bytes,
+            gpu=machine.gpus[0].name if on_gpu else None,
+            link_bytes_per_second=None,
+            dollars_per_hour=self.settings.hourly_cost,
+            boots=history.last(self.data_dir),
+        )
+        self.document.set(prediction=asdict(said))
+
+    def _choose(self, model: Manifest, machine: Machine) -> catalogue.Entry:
+        names = [profile.name for profile in model.profiles]
+        wanted = self.settings.profile
+        if wanted is not None and wanted not in names:
+            raise KitError(f"{model.name} has no profile {wanted!r}", fix=f"choose one of {', '.join(names)}")
+        judged = catalogue.entry(model, machine, self.data_dir, profile=wanted)
+        if judged.choice.profile is None:
+            raise catalogue.refusal(judged, machine, self.data_dir)
+        profile = judged.choice.profile
+        self.document.end("choose", f"{model.name} as {profile.name}: {profile.title}")
+        return judged
+
+    def _fetch(self, model: Manifest, plan: Plan, arrived: arrivals.Record, *, with_gpu: bool) -> str | None:
+        """The model's files; Python packages that a thin image lacks come at the same time.
+
+        What the download has to say when it is done, such as that the disk was what it waited for.
+        """
+        last: Progress | None = None
+
+        def report(progress: Progress) -> None:
+            nonlocal last
+            last = progress
+            self._report(progress)
+
+        installed = self._install(plan, with_gpu=with_gpu)
+        token = self.settings.hf_token
+        fetch.fetch(
+            model,
+            manifest_dir=Path(),
+            store=self.data_dir / "models",
+            token=token.get_secret_value() if token else fetch.saved_token(),
+            endpoint=self.settings.hf_endpoint,
+            mirrors=self.settings.mirrors,
+            verify=self.settings.verify,
+            arrived=arrived.add,
+            report=report,
+        )
+        installed()
+        return last.note if last else None
+
+    def _install(self, plan: Plan, *, with_gpu: bool) -> Callable[[], None]:
+        """Begin with what is missing; workers start when it is there. What is returned waits for that."""
+        groups = packages.missing(self.settings.service)
+        if not groups:
+            self.decided(plan)
+            return lambda: None
+        files = [packages.requirement_file(group, with_gpu=with_gpu) for group in groups]
+        failures: list[KitError] = []
+
+        def install() -> None:
+            try:
+                packages.install(files, report=lambda line: self.document.advance("fetch", detail=line))
+            except KitError as error:
+                failures.append(error)
+            else:
+                self.document.timeline.end("packages", PACKAGES, detail=", ".join(groups))
+                self.decided(plan)
+
+        def wait() -> None:
+            installer.join()
+            if failures:
+                raise failures[0]
+
+        installer = threading.Thread(target=install, name="packages", daemon=True)
+        self.document.timeline.begin("packages", PACKAGES, waited_for="choose")
+        installer.start()
+        return wait
+
+    def _report(self, progress: Progress) -> None:
+        values = asdict(progress)
+        note = values.pop("note")
+        self.document.timeline.files(progress.files)
+        self.document.advance("fetch", **values, **({"detail": note} if note else {}))
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        self.document.begin(name)
+        try:
+            yield
+        except KitError as error:
+            self.document.fail(name, error)
+            raise BootFailed(name, error) from error

@@ -1,0 +1,135 @@
+"""What to paste and what to type into a marketplace's form, so that a rented box becomes a video service.
+
+An ``Order`` says what is wanted; the platform's own file turns it into its ``Form``. The pasted line has no
+quotes, no ampersand and only ASCII, because marketplaces pass it through JSON, base64 and ``bash -c``.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bootstrap import __version__
+from bootstrap.choose.manifest import Manifest, Profile
+from bootstrap.errors import KitError
+
+SCRIPT_URL = f"https://raw.githubusercontent.com/kinokit/kinokit/v{__version__}/scripts/start.sh"
+SOURCE = f"https://github.com/kinokit/kinokit.git@v{__version__}"
+# Small, on most hosts already, and with a Python that suffices; CUDA comes with torch.
+IMAGE = "ubuntu:24.04"
+# Vast's API documents 4048 characters for what runs on start; the others say nothing.
+LONGEST_LINE_BYTES = 4000
+LONGEST_VALUE_CHARACTERS = 240  # Clore refuses longer ones with a bare code 1
+GB = 10**9
+PACKAGES_GB = 12  # torch with its CUDA libraries, unpacked
+CLIPS_GB = 10
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person wants to run on a rented box."""
+
+    manifest: Manifest
+    profile: Profile
+    service: str = "ui"
+    port: int = 8000
+    image: str = IMAGE
+    script_url: str | None = SCRIPT_URL  # None: the image starts the kit by itself
+    source: str | None = SOURCE
+    api_key: str | None = None  # what the service will ask for; made at the first boot when absent
+    ssh_key: str | None = None
+    hf_token: str | None = None
+    extra_env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def disk_gb(self) -> int:
+        """Weights, packages and room for clips, rounded up to tens."""
+        weights = sum(file.bytes for file in self.manifest.files) / GB
+        return int(-(-(weights * 1.05 + PACKAGES_GB + CLIPS_GB) // 10) * 10)
+
+    @property
+    def cuda(self) -> str:
+        """The CUDA that the host's driver must run at least: that of requirements/torch-cuda.txt."""
+        return "13.0"
+
+    def env(self, platform: str) -> dict[str, str]:
+        """The container's variables. KitError for a value that a marketplace would mangle."""
+        given = {
+            "PLATFORM": platform,
+            "KINOKIT_MODEL": self.manifest.name,
+            "KINOKIT_SERVICE": self.service,
+            "KINOKIT_PORT": str(self.port),
+            "KINOKIT_SOURCE": self.source if self.script_url else None,
+            "KINOKIT_TOKEN": self.api_key,
+            "PUBLIC_KEY": self.ssh_key,
+            "HF_TOKEN": self.hf_token,
+            **self.extra_env,
+        }
+        found = {name: value for name, value in given.items() if value}
+        for name, value in found.items():
+            _check(name, value)
+        return found
+
+    def line(self) -> str | None:
+        """The line to paste: fetch the start script and run it. None when the image needs none."""
+        if self.script_url is None:
+            return None
+        if not re.fullmatch(r"https?://[A-Za-z0-9._~:/?%=+-]+", self.script_url):
+            raise KitError(
+                f"the script's address {self.script_url!r} has characters that need quotes",
+                fix="use an address of letters, digits and . _ ~ : / ? % = + -",
+            )
+        line = (
+            "command -v curl || { apt-get update -qq; apt-get install -y -qq curl ca-certificates; };"
+            f" curl -fsSL --retry 5 -o /tmp/start.sh {self.script_url}; sh /tmp/start.sh"
+        )
+        assert len(line) < LONGEST_LINE_BYTES
+        return line
+
+
+@dataclass(frozen=True)
+class Form:
+    """What to type where, and the same as a call of the marketplace's API."""
+
+    fields: tuple[tuple[str, str], ...]  # label on the site, what to type
+    paste: str | None  # the start command, one line
+    method: str
+    url: str  # of the API call
+    body: Mapping[str, Any]  # JSON
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """For a terminal: labels in one column, the line to paste alone and whole."""
+        width = max(len(label) for label, _ in self.fields)
+        lines = [f"  {label:<{width}}  {value}" for label, value in self.fields]
+        if self.paste:
+            lines += ["", "  paste as the start command:", "", self.paste]
+        return "\n".join([*lines, *(f"\n  note: {note}" for note in self.notes)])
+
+
+def docker_options(order: Order, platform: str) -> str:
+    """``-e NAME=VALUE … -p PORT:PORT``, as Vast's template field takes them."""
+    variables = " ".join(f"-e {name}={shlex.quote(value)}" for name, value in order.env(platform).items())
+    return f"-p {order.port}:{order.port} -p 22:22 {variables}"
+
+
+def _check(name: str, value: str) -> None:
+    """Marketplaces answer an odd value with a code and no word; say it here instead."""
+    secret = name in ("KINOKIT_TOKEN", "HF_TOKEN")
+    shown = "***" if secret else repr(value)
+    longest = 4 * LONGEST_VALUE_CHARACTERS if name == "PUBLIC_KEY" else LONGEST_VALUE_CHARACTERS
+    if len(value) > longest:
+        raise KitError(
+            f"{name} has {len(value)} characters; marketplaces take {longest}", fix=f"shorten {name}"
+        )
+    wrong = sorted(
+        {sign for sign in value if not sign.isascii() or not sign.isprintable() or sign in "&'\"`$\\"}
+    )
+    if wrong:
+        raise KitError(
+            f"{name} is {shown} and has {' '.join(map(repr, wrong))}, which marketplaces mangle",
+            fix=f"give {name} without quotes, ampersand, dollar, backslash and signs outside of ASCII",
+        )

@@ -1,0 +1,144 @@
+"""Clips without a service: the same boot and the same GPU child, without a port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bootstrap import data_directory
+from bootstrap.choose.plan import Plan
+from bootstrap.errors import KitError
+from bootstrap.launch.document import BootDocument
+from bootstrap.launch.processes import worker_environment
+from bootstrap.launch.steps import Boot
+from bootstrap.settings import Settings
+from bootstrap.terminal import Terminal
+from services import parameters
+from services.commands.clip_maker import Failed, Made, Told, photo, progress_line
+from services.worker.gpu_process import ChildProcess, Died
+
+TICK_SECONDS = 0.1
+
+
+class OwnMaker:
+    """One GPU child; a new one when it dies."""
+
+    def __init__(self, plan: Plan, folder: Path, terminal: Terminal) -> None:
+        self.model = plan.model
+        self.inputs: tuple[str, ...] = plan.inputs
+        self._plan = plan
+        self._folder = folder
+        self._terminal = terminal
+        self._child: ChildProcess | None = None
+
+    async def make(self, given: Mapping[str, Any], image: Path | None, output: Path, told: Told) -> Made:
+        values, warnings = self._complete(given, image)
+        child = await self._loaded()
+        started = time.monotonic()
+        clip = self._folder / "clip.mp4"
+        await child.tell(run={"values": values, "image": str(image) if image else None, "path": str(clip)})
+        try:
+            event = await self._outcome(child, told)
+        except Died as died:
+            self._child = None
+            raise Failed(f"the GPU process {died}", fix=f"read {self._log}") from died
+        if event["event"] != "done":
+            raise Failed(event["message"], fix=f"the log has more: {self._log}")
+        try:
+            await asyncio.to_thread(_place, clip, output)
+        except OSError as error:
+            raise KitError(
+                f"{output} cannot be written: {error.strerror}", fix="choose another --output"
+            ) from error
+        metadata = event["metadata"]
+        return Made(
+            output,
+            values["seed"],
+            metadata["frames"],
+            f"{values['width']}x{values['height']}",
+            time.monotonic() - started,
+            tuple(dict.fromkeys([*warnings, *metadata["warnings"]])),
+        )
+
+    async def close(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            await self._child.close()
+
+    @property
+    def _log(self) -> Path:
+        return self._plan.data_dir / "logs/generate.log"
+
+    def _complete(
+        self, given: Mapping[str, Any], image: Path | None
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        picture = photo(image) if image is not None else None
+        size = (picture.width, picture.height) if picture else None
+        try:
+            request = parameters.complete(
+                parameters.parse(given), self._plan, has_image=image is not None, image_size=size
+            )
+        except parameters.RequestError as error:
+            raise Failed(error.problem, fix=error.fix) from error
+        return request.values, (*(picture.warnings if picture else ()), *request.warnings)
+
+    async def _loaded(self) -> ChildProcess:
+        if self._child is not None:
+            return self._child
+        plan_path = self._folder / "plan.json"
+        self._plan.write(plan_path)
+        group = self._plan.gpu_groups[0] if self._plan.gpu_groups else ()
+        env = {**os.environ, **worker_environment(self._plan, group, os.environ)}
+        child = await ChildProcess.start(plan_path, env=env, log=self._log)
+        self._child = child
+        try:
+            while (event := await child.hear())["event"] == "loading":
+                self._terminal.live(f"loading the model: {event['detail']}")
+        except Died as died:
+            raise KitError(
+                f"the GPU process {died} while loading the model", fix=f"read {self._log}"
+            ) from died
+        if event["event"] == "failed":
+            raise KitError(event["problem"], fix=event["fix"])
+        self._terminal.say(f"  {event['detail']}")
+        return child
+
+    async def _outcome(self, child: ChildProcess, told: Told) -> dict[str, Any]:
+        while (event := await child.hear())["event"] == "progress":
+            told(progress_line(event["stage"], event["progress"], event["eta_seconds"]))
+        return event
+
+
+@asynccontextmanager
+async def boot(
+    settings: Settings, data_dir: Path, env: Mapping[str, str], terminal: Terminal
+) -> AsyncIterator[OwnMaker]:
+    """Detect, choose, fetch and plan; then a folder for what is under way."""
+    lock = data_directory.occupy(data_dir, by="a command")
+    document = BootDocument(None)
+    booting = asyncio.create_task(asyncio.to_thread(Boot(settings, data_dir, env, document).plan))
+    while not booting.done():
+        terminal.show(document.snapshot())
+        await asyncio.wait([booting], timeout=TICK_SECONDS)
+    terminal.show(document.snapshot())
+    plan = booting.result()
+    with lock, tempfile.TemporaryDirectory(prefix="generate-", dir=data_dir / "cache") as folder:
+        maker = OwnMaker(plan, Path(folder), terminal)
+        try:
+            yield maker
+        finally:
+            await maker.close()
+
+
+def _place(clip: Path, output: Path) -> None:
+    """Under its name only when it is whole; the two may lie on different disks."""
+    part = output.with_name(output.name + ".part")
+    shutil.move(clip, part)
+    part.replace(output)

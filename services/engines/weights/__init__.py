@@ -1,0 +1,1 @@
+"""Reading weights: files, the loader that brings them to the GPU, and the forms in which they lie there."""

@@ -1,0 +1,244 @@
+"""The front: one process, one port. It answers before there is a model, and never imports torch.
+
+python -m services.front.app --data-dir D (--fd N | --host H --port P) --service api|ui
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from bootstrap.errors import KitError
+from services.front import errors, health, public_address, studio, workers
+from services.front.auth import Auth, hide_token
+from services.front.context import Context, Shared
+from services.front.openai import models, videos
+from services.front.pages import boot_page
+from services.front.settings import MAX_QUEUED, Settings
+from services.front.tokens import TokenFile
+from services.queue.job import Away
+from services.queue.notifier import Bell
+
+log = logging.getLogger("kinokit.front")
+
+UPKEEP_SECONDS = 2.0
+PURGE_SECONDS = 600.0
+STOP_SECONDS = 3  # for answers under way; then they are cut
+# Asked every few seconds; the last by the studio
+QUIET_PATHS = ("/internal/", "/healthz", "/readyz", "/ping", "/status", "/v1/videos?limit=")
+
+
+def assemble(settings: Settings) -> FastAPI:
+    """The whole app, in one place."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    context = Context(settings)
+    # No redirects for a slash too many: their address would come from the request's Host header.
+    app = FastAPI(title="kinokit", lifespan=_life, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.context = context
+    errors.install(app)
+    app.add_middleware(
+        Auth,
+        people=TokenFile(settings.token_file) if settings.auth else None,
+        workers=TokenFile(settings.worker_token_file),
+    )
+    app.include_router(health.router)
+    app.include_router(videos.router)
+    app.include_router(models.router)
+    app.include_router(workers.router)
+    for path in ("/", studio.PATH):
+        app.add_api_route(path, _home, methods=["GET", "HEAD"], include_in_schema=False)
+    app.add_api_route("/favicon.ico", _icon, methods=["GET"], include_in_schema=False)
+    return app
+
+
+async def _home(request: Request, context: Shared) -> Response:
+    """The boot page; the studio once it can be used."""
+    public_address.learn(request, context.settings.data_dir)
+    if context.boot.state() == "ready" and studio.attached(request.app):
+        return RedirectResponse(f".{studio.PATH}/", 307, headers={"Cache-Control": "no-store"})
+    return HTMLResponse(boot_page.page(), headers=boot_page.HEADERS)
+
+
+async def _icon() -> Response:
+    """Browsers ask for it at this address, whatever a page says."""
+    return Response(
+        boot_page.drawing(), media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"}
+    )
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    context: Context = app.state.context
+    tasks = [asyncio.create_task(_upkeep(context))]
+    if context.settings.service == "ui":
+        tasks.append(asyncio.create_task(_studio(app, context)))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        context.close()
+
+
+async def _upkeep(context: Context) -> None:
+    """Leases that ran out, videos that are too old, folders that nobody knows."""
+    purged_at, said = 0.0, ""
+    while True:
+        try:
+            if await run_in_threadpool(lambda: context.queue.take_back()):
+                context.bell.ring()
+            if time.monotonic() - purged_at > PURGE_SECONDS:
+                await run_in_threadpool(_purge, context)
+                purged_at = time.monotonic()
+        except Away:
+            pass  # the queue has said so; the next round tries again
+        except (KitError, OSError) as error:
+            if str(error) != said:
+                log.error("upkeep: %s", error)
+            said = str(error)
+        except Exception:
+            log.exception("upkeep failed")
+        await asyncio.sleep(UPKEEP_SECONDS)
+
+
+def _purge(context: Context) -> None:
+    keep = context.settings.keep_seconds
+    if keep is not None:
+        old = context.queue.ended(before=time.time() - keep)
+        for job_id in old:  # the files first: whatever ends this, no clip is left that nobody knows
+            context.files.remove(job_id)
+        context.queue.forget(old)
+    for job_id in context.queue.missing(context.files.old_leftovers()):
+        context.files.remove(job_id)
+
+
+async def _studio(app: FastAPI, context: Context) -> None:
+    """Gradio takes seconds to import: it comes after the port answers and the model is known."""
+    while (plan := context.boot.plan()) is None:  # noqa: ASYNC110 - a file that another process writes
+        await asyncio.sleep(0.5)
+    await studio.attach(app, plan)
+
+
+class Server(uvicorn.Server):
+    """Tells long answers to end as soon as the signal comes, so that stopping takes no longer than they."""
+
+    def __init__(self, config: uvicorn.Config, bell: Bell) -> None:
+        super().__init__(config)
+        self._bell = bell
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._bell.stop)
+
+
+class AccessFilter(logging.Filter):
+    """No token in a log, and no line for what is asked every few seconds and went well."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not isinstance(record.args, tuple) or len(record.args) != 5:
+            return True
+        client, method, path, version, status = record.args
+        if str(path).startswith(QUIET_PATHS) and isinstance(status, int) and status < 400:
+            return False
+        record.args = (client, method, hide_token(str(path)), version, status)
+        return True
+
+
+def settings_of(given: argparse.Namespace, env: Mapping[str, str], host: str, port: int) -> Settings:
+    """Flags and environment, read once. Auth is on unless only this machine can reach the port."""
+    keep_days = _number(env, "KINOKIT_KEEP_DAYS")
+    return Settings(
+        data_dir=given.data_dir.absolute(),
+        service=given.service,
+        port=port,
+        auth={"on": True, "off": False, "auto": not _is_loopback(host)}[given.auth],
+        database_url=env.get("KINOKIT_DATABASE_URL") or None,
+        max_queued=int(_number(env, "KINOKIT_MAX_QUEUED") or MAX_QUEUED),
+        keep_seconds=None if keep_days is None else keep_days * 24 * 3600,
+    )
+
+
+def _number(env: Mapping[str, str], name: str) -> float | None:
+    text = env.get(name, "")
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise KitError(
+            f"{name} is {text!r}, which is no number above 0", fix=f"correct {name} or leave it out"
+        )
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m services.front.app")
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--service", choices=("api", "ui"), default="api")
+    parser.add_argument("--fd", type=int, help="a socket that listens already")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument(
+        "--auth", choices=("auto", "on", "off"), default="auto", help="auto: off on loopback only"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    signal.signal(signal.SIGTERM, _leave)
+    given = arguments(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.access").addFilter(AccessFilter())
+    listening = socket.socket(fileno=given.fd) if given.fd is not None else listen(given.host, given.port)
+    host, port = listening.getsockname()[:2]
+    try:
+        app = assemble(settings_of(given, os.environ, host, port))
+    except KitError as error:
+        raise SystemExit(f"error: {error}") from None
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=STOP_SECONDS, server_header=False)
+    with suppress(KeyboardInterrupt):
+        Server(config, app.state.context.bell).run(sockets=[listening])
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    main()

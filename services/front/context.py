@@ -1,0 +1,64 @@
+"""What the routes share. ``app.state.context`` holds the one that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+
+from services.front.boot_state import Boot
+from services.front.settings import Settings
+from services.queue.files import Files
+from services.queue.notifier import Bell
+from services.queue.workers import Crew
+
+if TYPE_CHECKING:
+    from services.queue.queue import Queue
+
+Answer = TypeVar("Answer")
+
+
+class Context:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.files = Files(settings.data_dir)
+        self.crew = Crew()
+        self.boot = Boot(settings.data_dir, self.crew)
+        self.bell = Bell()
+        self._queue: Queue | None = None
+        self._opening = Lock()
+
+    @property
+    def queue(self) -> Queue:
+        """Opened on first use: SQLAlchemy is half of what the front imports, and the port answers before.
+
+        Never from the event loop: use ``ask``.
+        """
+        with self._opening:
+            if self._queue is None:
+                from services.queue.queue import Queue
+
+                self._queue = Queue(self.settings.queue_url)
+                self._queue.grant_grace()
+            return self._queue
+
+    async def ask(self, verb: Callable[[Queue], Answer]) -> Answer:
+        """In a thread: the queue may have to be opened first, and its database may be far away."""
+        return await run_in_threadpool(lambda: verb(self.queue))
+
+    def close(self) -> None:
+        with self._opening:
+            if self._queue is not None:
+                self._queue.close()
+
+
+def of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+# What a route asks for
+Shared = Annotated[Context, Depends(of)]

@@ -1,0 +1,166 @@
+"""Every error leaves through here, as one object: message, type, param, code and what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from bootstrap.errors import KitError
+from services.parameters import RequestError
+from services.queue.job import Away
+
+log = logging.getLogger("kinokit.front")
+
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class ApiError(Exception):
+    """An answer that is not 200."""
+
+    def __init__(
+        self,
+        status: int,
+        problem: str,
+        *,
+        code: str,
+        fix: str,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.status = status
+        self.problem = problem
+        self.code = code
+        self.fix = fix
+        self.param = param
+        self.headers = headers
+
+
+def not_found(job_id: str) -> ApiError:
+    return ApiError(
+        404, f"there is no video {job_id!r}", code="not_found", param="video_id",
+        fix="list them with GET /v1/videos; it may have been deleted",
+    )  # fmt: skip
+
+
+def answer(
+    status: int,
+    problem: str,
+    *,
+    code: str,
+    fix: str,
+    param: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    error = {"message": problem, "type": kind, "param": param, "code": code, "fix": fix}
+    return JSONResponse({"error": error}, status_code=status, headers=dict(headers or {}))
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(KitError, _kit_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(OSError, _system)
+    app.add_exception_handler(Away, _away)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _api_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return answer(
+        error.status, error.problem, code=error.code, fix=error.fix, param=error.param, headers=error.headers
+    )
+
+
+async def _kit_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, KitError)
+    if isinstance(error, RequestError):
+        return answer(400, error.problem, code=error.code, fix=error.fix, param=error.param)
+    return answer(500, error.problem, code="failed", fix=error.fix)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    """A path, query or body field that does not parse; the first one is told."""
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = dict(error.errors()[0])
+    place = ".".join(str(part) for part in first["loc"][1:]) or None
+    problem = f"{place}: {first['msg']}" if place else str(first["msg"])
+    return answer(400, problem, code="invalid_value", param=place, fix="correct this value")
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return answer(
+            404, f"there is nothing at {request.url.path}", code="unknown_route",
+            fix="the API is below /v1/videos; GET /openapi.json lists it",
+        )  # fmt: skip
+    if error.status_code == 405:
+        allowed = _allowed(request) or (error.headers or {}).get("Allow", "see /openapi.json")
+        return answer(
+            405, f"{request.method} is not offered at {request.url.path}", code="method_not_allowed",
+            fix=f"allowed: {allowed}", headers={"Allow": allowed},
+        )  # fmt: skip
+    return answer(
+        error.status_code,
+        str(error.detail),
+        code="bad_request",
+        fix="correct the request",
+        headers=error.headers,
+    )
+
+
+def _allowed(request: Request) -> str:
+    """All methods of a path. The error names those of the first route alone, and a path has several."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    found = {
+        method.upper()
+        for path, methods in paths.items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path)
+        for method in methods
+    }
+    return ", ".join(sorted(found))
+
+
+async def _gone(_: Request, error: Exception) -> JSONResponse:
+    """Whoever sent the body left in the middle of it: nobody reads this."""
+    return answer(400, "the body broke off", code="body_incomplete", fix="send it again")
+
+
+async def _system(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return await _bug(request, error)
+    log.error("the disk is full: %s %s", request.method, request.url.path)
+    return answer(
+        507, "the disk is full", code="disk_full", fix="delete videos you do not need, then try again"
+    )
+
+
+async def _away(request: Request, error: Exception) -> JSONResponse:
+    log.error("the database does not answer: %s %s", request.method, request.url.path)
+    return answer(
+        503, "the queue's database does not answer", code="database_away",
+        fix="try again in a while", headers={"Retry-After": "5"},
+    )  # fmt: skip
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    bug = f"bug_{secrets.token_hex(6)}"
+    log.error("%s: %s %s", bug, request.method, request.url.path, exc_info=error)
+    return answer(
+        500, f"something broke in the kit ({bug})", code="internal", fix=f"look for {bug} in front.log"
+    )

@@ -1,0 +1,58 @@
+"""A file as an answer: ranges as Starlette makes them, with 304 for who has it and errors as all others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from starlette.datastructures import Headers
+from starlette.responses import FileResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from services.front import errors
+
+
+class FileAnswer(FileResponse):
+    """May be kept for a day by who asked; ``ETag`` and ``If-None-Match`` save the bytes after that."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers["cache-control"] = "private, max-age=86400"
+        about = self.stat_result = await asyncio.to_thread(os.stat, self.path)
+        self.set_stat_headers(about)
+        asked = Headers(scope=scope)
+        is_read = scope["method"] in ("GET", "HEAD")
+        if is_read and _names(asked.get("if-none-match", ""), self.headers["etag"]):
+            kept = ("etag", "last-modified", "cache-control")
+            unchanged = Response(status_code=304, headers={name: self.headers[name] for name in kept})
+            await unchanged(scope, receive, send)
+            return
+        await super().__call__(scope, receive, _Told(scope, receive, send, about.st_size))
+
+
+def _names(tags: str, own: str) -> bool:
+    """Whether one of the header's tags is this file's; a weak one of the same name is."""
+    return any(tag.strip().removeprefix("W/") in (own, "*") for tag in tags.split(","))
+
+
+class _Told:
+    """Passes on what is sent; a range that cannot be sent is told in our words instead."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, size: int) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._size = size
+        self._is_refused = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] in (400, 416):
+            self._is_refused = True
+            await self._refusal(message["status"])(self._scope, self._receive, self._send)
+        elif not self._is_refused:
+            await self._send(message)
+
+    def _refusal(self, status: int) -> Response:
+        asked = Headers(scope=self._scope).get("range", "")[:200]
+        return errors.answer(
+            status, f"the range {asked!r} is not in a file of {self._size} bytes", code="invalid_range",
+            fix=f"ask for bytes=0-{self._size - 1} or a part of it, or leave the header Range out",
+            headers={"content-range": f"bytes */{self._size}"},
+        )  # fmt: skip

@@ -1,0 +1,62 @@
+"""How it stands. The first three answer anybody, so they hold no paths, names or tokens."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from bootstrap.errors import KitError
+from services.front import boot_state, studio
+from services.front.context import Context, Shared
+
+router = APIRouter(tags=["health"])
+
+RETRY_SECONDS = 5
+
+
+@router.get("/healthz", summary="The front runs")
+@router.head("/healthz", include_in_schema=False)
+async def healthz() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="A job would be accepted and run")
+@router.head("/readyz", include_in_schema=False)
+async def readyz(context: Shared) -> JSONResponse:
+    document = context.boot.document()
+    phase, progress = boot_state.progress(document)
+    body = {"state": document["state"], "phase": phase, "progress": progress}
+    if document["state"] == "ready":
+        return JSONResponse(body)
+    return JSONResponse(body, 503, headers={"Retry-After": str(RETRY_SECONDS)})
+
+
+@router.get("/ping", summary="For load balancers: 204, then 200, 500 when failed")
+@router.head("/ping", include_in_schema=False)
+async def ping(context: Shared) -> Response:
+    return Response(status_code={"ready": 200, "failed": 500}.get(context.boot.state(), 204))
+
+
+@router.get("/status", summary="Everything")
+async def status(request: Request, context: Shared) -> dict[str, Any]:
+    plan = context.boot.plan()
+    return {
+        "boot": context.boot.document(),
+        "studio": studio.state(request.app),
+        "workers": [asdict(report) for report in context.crew.all()],
+        "queue": await _queue(context, plan.model if plan else None),
+        "plan": plan.model_dump(mode="json") if plan else None,
+    }
+
+
+async def _queue(context: Context, model: str | None) -> dict[str, Any]:
+    """How many jobs stand how; ``failure`` alone when its database cannot be used at all."""
+    try:
+        counts = await context.ask(lambda queue: queue.counts())
+        typical = await context.ask(lambda queue: queue.typical_seconds(model)) if model else None
+    except KitError as error:
+        return {"failure": {"problem": error.problem, "fix": error.fix}}
+    return {**counts, "max_queued": context.settings.max_queued, "typical_seconds": typical}

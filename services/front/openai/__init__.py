@@ -1,0 +1,1 @@
+"""The videos API, as OpenAI's clients speak it."""

@@ -1,0 +1,47 @@
+"""Progress as server-sent events: one ``video`` event a change, ``done`` with the last, then the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+
+from services.front.openai.schemas import Video
+from services.queue import notifier
+from services.queue.notifier import Bell
+
+LOOK_SECONDS = 1.0  # another front may hold the worker, whose beats are not heard here
+KEEP_ALIVE_SECONDS = 15.0
+
+# Proxies must neither keep it back nor keep it.
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+Look = Callable[[], Awaitable[Video | None]]
+
+
+def stream(request: Request, ring: Bell, look: Look) -> StreamingResponse:
+    return StreamingResponse(_events(request, ring, look), media_type="text/event-stream", headers=HEADERS)
+
+
+async def _events(request: Request, ring: Bell, look: Look) -> AsyncIterator[str]:
+    clock = asyncio.get_running_loop().time
+    said, said_at = "", clock()
+    while not ring.stopping:
+        ear = ring.ear()
+        video = await look()
+        if video is None:
+            yield "event: deleted\ndata: {}\n\n"
+            return
+        text = video.model_dump_json()
+        done = video.status not in ("queued", "in_progress")
+        if text != said:
+            yield f"event: {'done' if done else 'video'}\ndata: {text}\n\n"
+            said, said_at = text, clock()
+        elif clock() - said_at >= KEEP_ALIVE_SECONDS:
+            yield ": still here\n\n"
+            said_at = clock()
+        if done or await request.is_disconnected():
+            return
+        await notifier.wait(ear, LOOK_SECONDS)

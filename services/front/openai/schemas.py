@@ -1,0 +1,127 @@
+"""The objects that clients see: OpenAI's fields exactly, ours after them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from services.queue.job import Job, Status
+
+
+class VideoError(BaseModel):
+    code: str
+    message: str
+
+
+class Video(BaseModel):
+    """A job. The first block is OpenAI's."""
+
+    id: str
+    object: Literal["video"] = "video"
+    model: str
+    status: Status
+    progress: int  # 0 to 100
+    created_at: int
+    completed_at: int | None
+    expires_at: int | None
+    size: str
+    seconds: str
+    prompt: str | None
+    remixed_from_video_id: str | None
+    error: VideoError | None
+
+    seed: int | None
+    num_frames: int | None
+    fps: int | None
+    parameters: dict[str, Any]  # all of them, as they are run
+    has_input: bool  # its photo is at /content?variant=input
+    warnings: list[str]
+    stage: str | None
+    eta_seconds: float | None
+    queue_position: int | None  # 1 is the next; None when it does not wait
+    attempt: int
+    cancel_requested: bool
+    timings: dict[str, float | None]
+    metadata: dict[str, Any]  # what the worker says of the finished clip
+
+
+class VideoList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[Video]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class VideoDeleted(BaseModel):
+    id: str
+    object: Literal["video.deleted"] = "video.deleted"
+    deleted: Literal[True] = True
+
+
+def video(
+    job: Job,
+    *,
+    keep_seconds: float | None = None,
+    ahead: int | None = None,
+    typical_seconds: float | None = None,
+) -> Video:
+    """``ahead``: jobs that wait before it; ``typical_seconds``: how long one takes, for an estimate."""
+    values = job.values
+    frames, fps = values.get("num_frames"), values.get("fps")
+    waits = job.status == "queued"
+    error = None
+    if job.status == "failed":
+        error = VideoError(code=job.error_code or "generation_failed", message=job.error_message or "")
+    eta = job.eta_seconds
+    if waits and typical_seconds is not None and ahead is not None:
+        eta = round(typical_seconds * (ahead + 1), 1)
+    return Video(
+        id=job.id,
+        model=job.model,
+        status=job.status,
+        progress=100 if job.status == "completed" else min(int(round(job.progress * 100, 6)), 99),
+        created_at=int(job.created_at),
+        completed_at=None if job.completed_at is None else int(job.completed_at),
+        expires_at=_expires(job, keep_seconds),
+        size=f"{values.get('width')}x{values.get('height')}",
+        seconds=f"{round(frames / fps, 2):g}" if frames and fps else "",
+        prompt=job.prompt,
+        remixed_from_video_id=job.remixed_from,
+        error=error,
+        seed=values.get("seed"),
+        num_frames=frames,
+        fps=fps,
+        parameters=values,
+        has_input=job.input_name is not None,
+        warnings=_warnings(job),
+        stage=job.stage,
+        eta_seconds=eta,
+        queue_position=ahead + 1 if waits and ahead is not None else None,
+        attempt=job.attempts,
+        cancel_requested=job.cancel_requested,
+        timings=_timings(job),
+        metadata=job.metadata,
+    )
+
+
+def _expires(job: Job, keep_seconds: float | None) -> int | None:
+    if keep_seconds is None or job.completed_at is None:
+        return None
+    return int(job.completed_at + keep_seconds)
+
+
+def _warnings(job: Job) -> list[str]:
+    """Those of the request, then those of the worker, each once."""
+    return list(dict.fromkeys([*job.warnings, *job.metadata.get("warnings", [])]))
+
+
+def _timings(job: Job) -> dict[str, float | None]:
+    def between(start: float | None, end: float | None) -> float | None:
+        return None if start is None or end is None else round(end - start, 3)
+
+    return {
+        "queued_seconds": between(job.created_at, job.started_at),
+        "run_seconds": between(job.started_at, job.completed_at),
+    }

@@ -1,0 +1,248 @@
+"""OpenAI's videos contract on ``/v1/videos``, and our additions under the same resource."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as InPath
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from services.front import create, stills
+from services.front.context import Context, Shared
+from services.front.errors import ApiError, not_found
+from services.front.file_answer import FileAnswer
+from services.front.openai import description, events, schemas
+from services.front.openai.schemas import Video, VideoDeleted, VideoList
+from services.queue import notifier
+from services.queue.job import Job, Unknown
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
+
+VideoId = Annotated[str, InPath(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+POLL_AFTER = "openai-poll-after-ms"
+POLL_MS = (500, 5000)  # at least, at most
+POLL_PARTS = 20  # of what is left
+# Proxies cut an answer that takes longer, and the clip would be paid for and lost from sight.
+SYNC_SECONDS = {"runpod": 90.0}
+SYNC_SECONDS_ELSEWHERE = 600.0
+
+
+@router.post("", summary="Ask for a video", openapi_extra=description.request_body())
+async def create_video(request: Request, response: Response, context: Shared) -> Video:
+    return await _answer(await create.from_request(request, context), response, context)
+
+
+@router.get("", summary="List videos, newest first")
+async def list_videos(
+    context: Shared,
+    after: Annotated[str | None, Query(description="The last id of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    order: Literal["asc", "desc"] = "desc",
+) -> VideoList:
+    try:
+        jobs, has_more = await context.ask(lambda queue: queue.page(after=after, limit=limit, order=order))
+    except Unknown:
+        raise ApiError(
+            404, f"there is no video {after!r} to go on after", code="not_found", param="after",
+            fix="start again without after; it may have been deleted",
+        ) from None  # fmt: skip
+    data = [schemas.video(job, keep_seconds=context.settings.keep_seconds) for job in jobs]
+    first, last = (data[0].id, data[-1].id) if data else (None, None)
+    return VideoList(data=data, first_id=first, last_id=last, has_more=has_more)
+
+
+@router.post(
+    "/sync",
+    summary="Ask for a video and wait for its MP4",
+    response_class=FileAnswer,
+    openapi_extra=description.request_body(),
+)
+async def create_and_wait(request: Request, context: Shared) -> FileAnswer:
+    job = await create.from_request(request, context)
+    seconds = SYNC_SECONDS.get(str(context.boot.document().get("platform")), SYNC_SECONDS_ELSEWHERE)
+    job = await _finished(request, context, job.id, seconds)
+    if job.status == "failed":
+        raise ApiError(
+            500, job.error_message or "it failed", code=job.error_code or "generation_failed",
+            fix=f"look at GET /v1/videos/{job.id}", headers={"x-should-retry": "false"},
+        )  # fmt: skip
+    return _content(context, job)
+
+
+@router.get("/{video_id}", summary="One video")
+async def retrieve_video(video_id: VideoId, response: Response, context: Shared) -> Video:
+    return await _answer(await _job(context, video_id), response, context)
+
+
+@router.delete("/{video_id}", summary="Forget a video and its files; one that runs is stopped")
+async def delete_video(video_id: VideoId, context: Shared) -> VideoDeleted:
+    try:
+        await context.ask(lambda queue: queue.delete(video_id))
+    except Unknown:
+        raise not_found(video_id) from None
+    await run_in_threadpool(context.files.remove, video_id)
+    context.bell.ring()
+    return VideoDeleted(id=video_id)
+
+
+@router.get("/{video_id}/content", summary="The MP4, or a picture of it", response_class=FileAnswer)
+@router.head("/{video_id}/content", include_in_schema=False)
+async def read_content(
+    video_id: VideoId,
+    context: Shared,
+    variant: Literal["video", "thumbnail", "spritesheet", "input"] = "video",
+) -> FileAnswer:
+    job = await _job(context, video_id)
+    if variant == "input":
+        return _input(context, job)
+    if job.status != "completed":
+        raise _no_content(job)
+    if variant == "video":
+        return _content(context, job)
+    clip = _clip(context, job)
+    picture = await run_in_threadpool(stills.make, variant, clip)
+    return FileAnswer(picture)
+
+
+@router.post("/{video_id}/cancel", summary="Stop it; it ends as failed with code cancelled")
+async def cancel_video(video_id: VideoId, response: Response, context: Shared) -> Video:
+    try:
+        job = await context.ask(lambda queue: queue.cancel(video_id))
+    except Unknown:
+        raise not_found(video_id) from None
+    context.bell.ring()
+    return await _answer(job, response, context)
+
+
+@router.post(
+    "/{video_id}/remix",
+    summary="The same again with another prompt, or other parameters",
+    openapi_extra=description.request_body(),
+)
+async def remix_video(video_id: VideoId, request: Request, response: Response, context: Shared) -> Video:
+    source = await _job(context, video_id)
+    return await _answer(await create.remix(request, source, context), response, context)
+
+
+@router.get("/{video_id}/events", summary="Progress as server-sent events", response_class=StreamingResponse)
+async def watch_video(video_id: VideoId, request: Request, context: Shared) -> StreamingResponse:
+    await _job(context, video_id)
+
+    async def look() -> Video | None:
+        job = await context.ask(lambda queue: queue.get(video_id))
+        return None if job is None else await _video(job, context)
+
+    return events.stream(request, context.bell, look)
+
+
+@router.post("/edits", include_in_schema=False)
+@router.post("/extensions", include_in_schema=False)
+@router.post("/characters", include_in_schema=False)
+@router.get("/characters/{character_id}", include_in_schema=False)
+async def not_offered(request: Request) -> None:
+    verb = request.url.path.split("/")[3]
+    raise ApiError(
+        501, f"{verb} are not offered by this model", code="not_offered",
+        fix="make a new video, or remix one with POST /v1/videos/{id}/remix",
+        headers={"x-should-retry": "false"},
+    )  # fmt: skip
+
+
+async def _job(context: Context, video_id: str) -> Job:
+    job = await context.ask(lambda queue: queue.get(video_id))
+    if job is None:
+        raise not_found(video_id)
+    return job
+
+
+async def _video(job: Job, context: Context) -> Video:
+    settings = context.settings
+    if job.status != "queued":
+        return schemas.video(job, keep_seconds=settings.keep_seconds)
+    plan = context.boot.plan()
+    if plan is not None and plan.model != job.model:
+        waits = f"it waits for the model {job.model}; {plan.model} runs here now"
+        return schemas.video(
+            replace(job, warnings=[*job.warnings, waits]), keep_seconds=settings.keep_seconds
+        )
+    ahead = await context.ask(lambda queue: queue.ahead(job))
+    typical = await context.ask(lambda queue: queue.typical_seconds(job.model))
+    each = None if typical is None else typical / max(context.crew.ready, 1)
+    return schemas.video(job, keep_seconds=settings.keep_seconds, ahead=ahead, typical_seconds=each)
+
+
+async def _answer(job: Job, response: Response, context: Context) -> Video:
+    video = await _video(job, context)
+    if not job.finished:
+        response.headers[POLL_AFTER] = str(_poll_ms(video.eta_seconds))
+    return video
+
+
+def _poll_ms(eta_seconds: float | None) -> int:
+    low, high = POLL_MS
+    return 1000 if eta_seconds is None else int(min(max(eta_seconds * 1000 / POLL_PARTS, low), high))
+
+
+async def _finished(request: Request, context: Context, job_id: str, seconds: float) -> Job:
+    until = asyncio.get_running_loop().time() + seconds
+    while not context.bell.stopping:
+        ear = context.bell.ear()
+        job = await _job(context, job_id)
+        if job.finished:
+            return job
+        left = until - asyncio.get_running_loop().time()
+        if left <= 0 or await request.is_disconnected():
+            break
+        await notifier.wait(ear, min(left, events.LOOK_SECONDS))
+    raise ApiError(
+        504, f"video {job_id} is not finished, and no answer may take longer here", code="still_running",
+        fix=f"it goes on: ask GET /v1/videos/{job_id}", headers={"x-should-retry": "false"},
+    )  # fmt: skip
+
+
+def _clip(context: Context, job: Job) -> Path:
+    path = context.files.folder(job.id) / str(job.content_name)
+    if not path.is_file():
+        raise ApiError(
+            404, f"the file of video {job.id} is gone", code="content_missing",
+            fix="somebody removed it from the data directory: make it again",
+        )  # fmt: skip
+    return path
+
+
+def _content(context: Context, job: Job) -> FileAnswer:
+    return FileAnswer(
+        _clip(context, job),
+        media_type="video/mp4",
+        filename=f"{job.id}.mp4",
+        content_disposition_type="inline",
+        headers={"x-video-id": job.id},
+    )
+
+
+def _input(context: Context, job: Job) -> FileAnswer:
+    """The photo that it is made from, at any time of its life: to show it, or to use it again."""
+    path = context.files.folder(job.id) / (job.input_name or "")
+    if not path.is_file():
+        raise ApiError(
+            404, f"video {job.id} has no photo", code="not_found", fix="has_input says whether there is one"
+        )
+    return FileAnswer(path)
+
+
+def _no_content(job: Job) -> ApiError:
+    if job.status == "failed":
+        return ApiError(
+            404, f"video {job.id} failed: {job.error_message}", code=job.error_code or "generation_failed",
+            fix="there is no content; ask for it again",
+        )  # fmt: skip
+    return ApiError(
+        409, f"video {job.id} is not finished: {job.status}, {int(job.progress * 100)} %",
+        code="not_finished", fix="ask again when its status is completed",
+        headers={"x-should-retry": "false"},
+    )  # fmt: skip

@@ -1,0 +1,54 @@
+"""What a browser sees before the service is there: the boot page, and the page that asks for the token.
+
+Each is one self-contained document: no other request, nothing from another host.
+"""
+
+from __future__ import annotations
+
+import html
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote
+
+PAGES = Path(__file__).parent
+# Proxies of marketplaces replace 5xx pages with their own, so the page is a 200 that says what it is.
+HEADERS = {"X-Kinokit-Boot": "1", "Cache-Control": "no-store"}
+
+
+@cache
+def page() -> str:
+    """The boot page, for ``GET /`` until the service is ready; it follows ``/status`` by itself."""
+    styles = ("tokens.css", "page.css", "boot.css", "waterfall.css")
+    return _fill(
+        "boot.html",
+        style="".join(map(read, styles)),
+        script=read("boot.js") + read("waterfall.js"),
+    )
+
+
+def sign_in_page(wrong: str = "") -> str:
+    """A form that posts ``token`` to ``sign-in``. ``wrong`` says why the last try failed."""
+    return _fill("sign-in.html", style=read("tokens.css") + read("page.css"), wrong=html.escape(wrong))
+
+
+@cache
+def icon() -> str:
+    """The mark of the kit as a data address, for ``<link rel="icon">``."""
+    return "data:image/svg+xml," + quote(drawing())
+
+
+def drawing() -> str:
+    """The mark of the kit as an SVG file of its own."""
+    return read("mark.svg").replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" color="#0f8a77" ')
+
+
+def _fill(name: str, **parts: str) -> str:
+    text = read(name)
+    for key, value in {"mark": read("mark.svg").strip(), "icon": icon(), **parts}.items():
+        text = text.replace(f"@{key}@", value)
+    return text
+
+
+@cache
+def read(name: str) -> str:
+    return (PAGES / name).read_text(encoding="utf-8")

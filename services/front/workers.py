@@ -1,0 +1,216 @@
+"""The workers' verbs. A job's verbs carry the fencing token of the attempt; 409 says: stop, it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
+
+from services.front.context import Context, Shared
+from services.front.errors import ApiError
+from services.queue import notifier
+from services.queue.job import CANCELLED, Job
+
+router = APIRouter(prefix="/internal", tags=["workers"], include_in_schema=False)
+
+LOOK_SECONDS = 1.0  # another front may have taken a job in, whose bell is not heard here
+MAX_WAIT_SECONDS = 30.0
+FLUSH_BYTES = 4 * 1024**2
+
+
+class WorkerState(BaseModel):
+    state: Literal["loading", "ready", "failed"]
+    detail: str | None = None
+    progress: Annotated[float | None, Field(ge=0, le=1)] = None
+    timings: dict[str, Any] = Field(default_factory=dict)
+    profile: str | None = None
+    failure: dict[str, Any] | None = None
+
+
+class Claim(BaseModel):
+    worker: Annotated[str, Field(min_length=1, max_length=200)]
+    wait_seconds: Annotated[float, Field(ge=0)] = 0
+    model: str | None = None  # the plan's when absent
+
+
+class Fenced(BaseModel):
+    token: int
+
+
+class Beat(Fenced):
+    progress: Annotated[float | None, Field(ge=0, le=1)] = None
+    stage: Annotated[str | None, Field(max_length=64)] = None
+    eta_seconds: Annotated[float | None, Field(ge=0)] = None
+
+
+class Failure(BaseModel):
+    code: Annotated[str, Field(max_length=64)]
+    message: str
+
+
+class Finish(Fenced):
+    status: Literal["completed", "failed", "cancelled"]
+    error: Failure | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+@router.post("/workers/{worker}/state", status_code=204)
+async def state(worker: str, said: WorkerState, context: Shared) -> None:
+    context.crew.hear(worker, **said.model_dump())
+
+
+@router.post("/claim", response_model=None)
+async def claim(asked: Claim, request: Request, context: Shared) -> Response | dict[str, Any]:
+    until = asyncio.get_running_loop().time() + min(asked.wait_seconds, MAX_WAIT_SECONDS)
+    while not context.bell.stopping:
+        ear = context.bell.ear()
+        job = await _claim_once(asked, context)
+        if job is not None:
+            context.bell.ring()
+            return {"job": _for_worker(job)}
+        left = until - asyncio.get_running_loop().time()
+        # A job given to a worker that has gone would wait for its lease to run out.
+        if left <= 0 or await request.is_disconnected():
+            break
+        await notifier.wait(ear, min(left, LOOK_SECONDS))
+    return Response(status_code=204)
+
+
+async def _claim_once(asked: Claim, context: Context) -> Job | None:
+    plan = context.boot.plan()
+    model = asked.model or (plan.model if plan else None)
+    return await context.ask(lambda queue: queue.claim(asked.worker, model=model)) if model else None
+
+
+def _for_worker(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "token": job.token,
+        "attempt": job.attempts,
+        "model": job.model,
+        "prompt": job.prompt,
+        "values": job.values,
+        "has_input": job.input_name is not None,
+        "created_at": job.created_at,
+    }
+
+
+@router.get("/jobs/{job_id}/input")
+async def read_input(job_id: str, token: int, context: Shared) -> FileResponse:
+    job = await _holder(context, job_id, token)
+    if job.input_name is None:
+        raise ApiError(404, f"job {job_id} has no input", code="not_found", fix="look at has_input")
+    return FileResponse(context.files.folder(job_id) / job.input_name)
+
+
+@router.post("/jobs/{job_id}/beat")
+async def beat(job_id: str, said: Beat, context: Shared) -> dict[str, bool]:
+    job = await context.ask(lambda queue: queue.beat(job_id, **said.model_dump()))
+    if job is None:
+        raise _lost(job_id)
+    context.bell.ring()
+    return {"cancel": job.cancel_requested}
+
+
+@router.put("/jobs/{job_id}/content", status_code=204)
+async def write_content(job_id: str, token: int, request: Request, context: Shared) -> None:
+    await _holder(context, job_id, token)
+    final = context.files.folder(job_id) / context.files.content_name(token)
+    part = final.with_suffix(".part")
+    try:
+        await _receive(request, part, context.settings.max_content_bytes)
+        await _holder(context, job_id, token)  # it may have been lost while the bytes came
+        part.replace(final)
+    finally:
+        with suppress(FileNotFoundError):
+            part.unlink()
+
+
+async def _receive(request: Request, part: Path, max_bytes: int) -> None:
+    await run_in_threadpool(part.parent.mkdir, parents=True, exist_ok=True)
+    size = 0
+    with part.open("wb", buffering=FLUSH_BYTES) as file:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > max_bytes:
+                raise ApiError(
+                    413,
+                    f"the content is larger than {max_bytes} bytes",
+                    code="too_large",
+                    fix="make it smaller",
+                )
+            await run_in_threadpool(file.write, chunk)
+        await run_in_threadpool(_settle, file)
+
+
+def _settle(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@router.post("/jobs/{job_id}/finish", status_code=204)
+async def finish(job_id: str, said: Finish, context: Shared) -> None:
+    if not await run_in_threadpool(_finish, job_id, said, context):
+        raise _lost(job_id)
+    context.bell.ring()
+
+
+def _finish(job_id: str, said: Finish, context: Context) -> bool:
+    queue = context.queue
+    if said.status == "completed":
+        name = context.files.content_name(said.token)
+        if not (context.files.folder(job_id) / name).is_file():
+            if queue.holder(job_id, said.token) is None:
+                return False
+            raise ApiError(
+                400,
+                f"job {job_id} has no content of this attempt",
+                code="no_content",
+                fix="PUT the content first",
+            )
+        done = queue.complete(job_id, said.token, content_name=name, metadata=said.metadata)
+        if done:
+            context.files.drop_others(job_id, name)
+    else:
+        error = said.error or Failure(code="generation_failed", message="the worker gave no reason")
+        if said.status == "cancelled":
+            error = Failure(code=CANCELLED, message="the job was cancelled")
+        done = queue.fail(job_id, said.token, code=error.code, message=error.message, metadata=said.metadata)
+    return done or _said_before(context, job_id, said)
+
+
+def _said_before(context: Context, job_id: str, said: Finish) -> bool:
+    """The same attempt finished already: its answer was lost on the way, and it asks again."""
+    job = context.queue.get(job_id)
+    ended = "completed" if said.status == "completed" else "failed"
+    return job is not None and job.token == said.token and job.status == ended
+
+
+@router.post("/jobs/{job_id}/release", status_code=204)
+async def release(job_id: str, said: Fenced, context: Shared) -> None:
+    if not await context.ask(lambda queue: queue.release(job_id, said.token)):
+        raise _lost(job_id)
+    context.bell.ring()
+
+
+async def _holder(context: Context, job_id: str, token: int) -> Job:
+    job = await context.ask(lambda queue: queue.holder(job_id, token))
+    if job is None:
+        raise _lost(job_id)
+    return job
+
+
+def _lost(job_id: str) -> ApiError:
+    return ApiError(
+        409,
+        f"job {job_id} is no longer this attempt's",
+        code="lease_lost",
+        fix="stop this job and claim another",
+    )

@@ -1,1 +1,0 @@
-"""The queue, its states, and the worker that takes from it."""

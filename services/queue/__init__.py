@@ -1,0 +1,1 @@
+"""The queue: one table, its verbs, and the files of its jobs. It runs in the front."""

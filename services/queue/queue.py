@@ -1,0 +1,315 @@
+"""The queue's verbs. A lease says who works on a job, a growing token which attempt counts.
+
+Order: higher priority, then jobs whose turn was interrupted, then the owner who waited longest since
+being served, then age. Every method is one transaction, may be called from any thread, and raises ``Away``
+when the database does not answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+
+from bootstrap.errors import KitError
+from services.queue import rows
+from services.queue.job import (
+    LEASE_SECONDS,
+    MAX_ATTEMPTS,
+    UNFINISHED,
+    Away,
+    Full,
+    Job,
+    KeyReused,
+    NewJob,
+    Unknown,
+)
+from services.queue.table import connect, jobs
+
+log = logging.getLogger("kinokit.front")
+
+PART = 1000
+
+
+class Queue:
+    def __init__(
+        self, url: str, *, lease_seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.time
+    ) -> None:
+        with _answering():
+            self._engine = connect(url)
+        self._reader = self._engine.execution_options(reads_only=True)
+        self._lease_seconds = lease_seconds
+        self._clock = clock
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # -- for clients -------------------------------------------------------------------------------
+
+    def enqueue(self, new: NewJob, *, max_queued: int) -> tuple[Job, bool]:
+        """Keep a job. Returns it and whether it is new: a known idempotency key gives the job it made.
+
+        Raises ``Full`` or ``KeyReused``.
+        """
+        try:
+            with self._writing() as connection:
+                known = self._by_key(connection, new)
+                if known is not None:
+                    return known, False
+                queued = connection.scalar(rows.count(jobs.c.status == "queued")) or 0
+                if queued >= max_queued:
+                    raise Full(queued)
+                connection.execute(insert(jobs).values(**rows.of(new, self._clock())))
+                return rows.one(connection, new.id), True
+        except IntegrityError:  # another front kept the same key between our look and our insert
+            with self._reading() as connection:
+                known = self._by_key(connection, new)
+            if known is None:
+                raise
+            return known, False
+
+    def by_key(self, owner: str, key: str) -> Job | None:
+        with self._reading() as connection:
+            return rows.first(connection, and_(jobs.c.owner == owner, jobs.c.idempotency_key == key))
+
+    def get(self, job_id: str) -> Job | None:
+        with self._reading() as connection:
+            return rows.first(connection, jobs.c.id == job_id)
+
+    def page(
+        self, *, after: str | None = None, limit: int = 20, order: Literal["asc", "desc"] = "desc"
+    ) -> tuple[list[Job], bool]:
+        """Jobs by age, those after ``after``, and whether there are more. Raises ``Unknown``."""
+        number = jobs.c.number
+        query = select(jobs).order_by(number.asc() if order == "asc" else number.desc()).limit(limit + 1)
+        with self._reading() as connection:
+            if after is not None:
+                start = connection.scalar(select(number).where(jobs.c.id == after))
+                if start is None:
+                    raise Unknown(after)
+                query = query.where(number > start if order == "asc" else number < start)
+            found = [rows.job_of(row) for row in connection.execute(query).mappings()]
+        return found[:limit], len(found) > limit
+
+    def cancel(self, job_id: str) -> Job:
+        """A queued job ends now; a running one is told with its worker's next beat. Raises ``Unknown``."""
+        now = self._clock()
+        this = jobs.c.id == job_id
+        with self._writing() as connection:
+            ended = update(jobs).where(this, jobs.c.status == "queued").values(**rows.cancelled(now))
+            if not connection.execute(ended).rowcount:
+                running = update(jobs).where(this, jobs.c.status == "in_progress")
+                connection.execute(running.values(cancel_requested=True))
+            return rows.one(connection, job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job in any state: its worker, if any, finds the lease lost. Raises ``Unknown``."""
+        with self._writing() as connection:
+            if not connection.execute(delete(jobs).where(jobs.c.id == job_id)).rowcount:
+                raise Unknown(job_id)
+
+    # -- for workers -------------------------------------------------------------------------------
+
+    def claim(self, worker: str, *, model: str) -> Job | None:
+        """The next job of this model, leased to this worker, or None.
+
+        A worker does one job at a time: what it still holds, from before it died, is taken back first.
+        """
+        now = self._clock()
+        with self._writing() as connection:
+            self._take_back(connection, now, jobs.c.worker == worker)
+            number = connection.scalar(rows.next_number(model))
+            if number is None:
+                return None
+            leased = {
+                "status": "in_progress",
+                "worker": worker,
+                "token": jobs.c.token + 1,
+                "attempts": jobs.c.attempts + 1,
+                "lease_until": now + self._lease_seconds,
+                "started_at": now,
+            }
+            connection.execute(update(jobs).where(jobs.c.number == number).values(**leased))
+            return rows.first(connection, jobs.c.number == number)
+
+    def holder(self, job_id: str, token: int) -> Job | None:
+        """The job, if the attempt with this token still holds it."""
+        with self._reading() as connection:
+            return rows.first(connection, rows.held(job_id, token))
+
+    def beat(
+        self,
+        job_id: str,
+        token: int,
+        *,
+        progress: float | None = None,
+        stage: str | None = None,
+        eta_seconds: float | None = None,
+    ) -> Job | None:
+        """Renew the lease and note the progress (0 to 1). None: the lease is lost, stop."""
+        values: dict[str, Any] = {
+            "lease_until": self._clock() + self._lease_seconds,
+            "eta_seconds": eta_seconds,
+        }
+        if progress is not None:
+            values["progress"] = min(max(progress, 0.0), 1.0)
+        if stage is not None:
+            values["stage"] = stage
+        return self._change(rows.held(job_id, token), job_id, values)
+
+    def complete(self, job_id: str, token: int, *, content_name: str, metadata: dict[str, Any]) -> bool:
+        values = {"status": "completed", "progress": 1.0, "content_name": content_name, "metadata": metadata}
+        return self._finish(job_id, token, values)
+
+    def fail(self, job_id: str, token: int, *, code: str, message: str, metadata: dict[str, Any]) -> bool:
+        values = {"status": "failed", "error_code": code, "error_message": message, "metadata": metadata}
+        return self._finish(job_id, token, values)
+
+    def release(self, job_id: str, token: int) -> bool:
+        """Back into the queue, at the old place; this attempt does not count. A cancelled one ends."""
+        held = rows.held(job_id, token)
+        back = rows.requeued() | {"attempts": jobs.c.attempts - 1}
+        with self._writing() as connection:
+            ended = update(jobs).where(held, jobs.c.cancel_requested).values(**rows.cancelled(self._clock()))
+            if connection.execute(ended).rowcount:
+                return True
+            return bool(connection.execute(update(jobs).where(held).values(**back)).rowcount)
+
+    # -- upkeep ------------------------------------------------------------------------------------
+
+    def take_back(self) -> int:
+        """Put jobs whose lease ran out back, or end them; how many."""
+        with self._writing() as connection:
+            return self._take_back(connection, self._clock())
+
+    def grant_grace(self) -> None:
+        """Renew every running lease once: while the front was away no worker could beat."""
+        until = self._clock() + self._lease_seconds
+        running = and_(jobs.c.status == "in_progress", jobs.c.lease_until < until)
+        with self._writing() as connection:
+            connection.execute(update(jobs).where(running).values(lease_until=until))
+
+    def ended(self, *, before: float) -> list[str]:
+        """The ids of jobs that ended before this time."""
+        old = and_(jobs.c.status.not_in(UNFINISHED), jobs.c.completed_at < before)
+        with self._reading() as connection:
+            return list(connection.scalars(select(jobs.c.id).where(old)))
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Those of the ids that are there are not any more."""
+        for part in _parts(ids):
+            with self._writing() as connection:
+                connection.execute(delete(jobs).where(jobs.c.id.in_(part)))
+
+    def missing(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that no job has."""
+        unknown = set(ids)
+        for part in _parts(unknown.copy()):
+            with self._reading() as connection:
+                unknown.difference_update(connection.scalars(select(jobs.c.id).where(jobs.c.id.in_(part))))
+        return unknown
+
+    # -- figures -----------------------------------------------------------------------------------
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each status."""
+        query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
+        with self._reading() as connection:
+            found = {status: int(number) for status, number in connection.execute(query)}
+        return {status: found.get(status, 0) for status in ("queued", "in_progress", "completed", "failed")}
+
+    def ahead(self, job: Job) -> int:
+        """How many queued jobs stand before this one (fairness between owners may still reorder them)."""
+        better = jobs.c.priority > job.priority
+        older = and_(jobs.c.priority == job.priority, jobs.c.number < job.number)
+        with self._reading() as connection:
+            return (
+                connection.scalar(
+                    rows.count(jobs.c.status == "queued", jobs.c.model == job.model, better | older)
+                )
+                or 0
+            )
+
+    def typical_seconds(self, model: str) -> float | None:
+        """The mean time of this model's last 20 finished clips; None before the first."""
+        latest = (
+            select((jobs.c.completed_at - jobs.c.started_at).label("seconds"))
+            .where(jobs.c.status == "completed", jobs.c.model == model)
+            .order_by(jobs.c.completed_at.desc())
+            .limit(20)
+            .subquery()
+        )
+        with self._reading() as connection:
+            return connection.scalar(select(func.avg(latest.c.seconds)))
+
+    # -- parts -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with _answering(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with _answering(), self._reader.begin() as connection:
+            yield connection
+
+    def _by_key(self, connection: Connection, new: NewJob) -> Job | None:
+        if new.idempotency_key is None:
+            return None
+        same = and_(jobs.c.owner == new.owner, jobs.c.idempotency_key == new.idempotency_key)
+        known = rows.first(connection, same)
+        if known is not None and known.fingerprint != new.fingerprint:
+            raise KeyReused(known.id)
+        return known
+
+    def _take_back(self, connection: Connection, now: float, also: ColumnElement[bool] | None = None) -> int:
+        over = jobs.c.lease_until < now
+        lost = and_(jobs.c.status == "in_progress", over if also is None else over | also)
+        ends = [
+            update(jobs).where(lost, jobs.c.cancel_requested).values(**rows.cancelled(now)),
+            update(jobs).where(lost, jobs.c.attempts >= MAX_ATTEMPTS).values(**rows.lost(now)),
+            update(jobs).where(lost).values(**rows.requeued()),
+        ]
+        return sum(connection.execute(end).rowcount for end in ends)
+
+    def _finish(self, job_id: str, token: int, values: dict[str, Any]) -> bool:
+        values = values | rows.unleased() | {"completed_at": self._clock()}
+        return self._change(rows.held(job_id, token), job_id, values) is not None
+
+    def _change(self, where: ColumnElement[bool], job_id: str, values: dict[str, Any]) -> Job | None:
+        with self._writing() as connection:
+            if not connection.execute(update(jobs).where(where).values(**values)).rowcount:
+                return None
+            return rows.one(connection, job_id)
+
+
+def _parts(ids: Iterable[str]) -> Iterator[list[str]]:
+    """A statement takes so many values and no more."""
+    left = sorted(ids)
+    return (left[start : start + PART] for start in range(0, len(left), PART))
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, "the disk is full") from None
+        log.warning("the database does not answer (%s)", type(error.orig).__name__)
+        raise Away from None
+    except DatabaseError as error:
+        if type(error.orig) is not sqlite3.DatabaseError:
+            raise
+        raise KitError(
+            f"the queue's database is damaged: {error.orig}",
+            fix="move jobs.db away from the data directory and start again; the clips stay in jobs/",
+        ) from None

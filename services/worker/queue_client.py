@@ -1,0 +1,131 @@
+"""The worker's verbs over HTTP. A front that is away is waited for; a lost lease raises ``Lost``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from bootstrap.errors import KitError
+from bootstrap.launch.listener import is_loopback
+
+log = logging.getLogger("kinokit.worker")
+
+CLAIM_SECONDS = 20.0
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+CHUNK_BYTES = 1024**2
+
+
+class Lost(Exception):
+    """Another attempt has the job now, or it was deleted: stop, and say nothing more about it."""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A job that this worker holds."""
+
+    id: str
+    token: int  # the fence
+    attempt: int
+    values: dict[str, Any]
+    has_input: bool
+
+
+class RemoteQueue:
+    """One worker's connection to the queue, wherever that is."""
+
+    def __init__(self, url: str, token_file: Path, worker: str) -> None:
+        self._worker = worker
+        address = httpx.URL(url)
+        try:
+            token = token_file.read_text().strip()
+        except OSError as error:
+            raise KitError(
+                f"the worker's token cannot be read: {error}", fix="give the front's worker-token file"
+            ) from error
+        self._http = httpx.AsyncClient(
+            base_url=address,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=httpx.Timeout(30.0, read=CLAIM_SECONDS + 20),
+            trust_env=not is_loopback(address.host),  # this machine is behind no proxy
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def tell_state(self, state: dict[str, Any]) -> None:
+        await self._send("POST", f"/internal/workers/{self._worker}/state", json=state)
+
+    async def claim(self) -> Claimed | None:
+        """The next job; None when there was none for a while."""
+        body = {"worker": self._worker, "wait_seconds": CLAIM_SECONDS}
+        answer = await self._send("POST", "/internal/claim", json=body)
+        if answer.status_code == 204:
+            return None
+        job = answer.json()["job"]
+        return Claimed(job["id"], job["token"], job["attempt"], job["values"], job["has_input"])
+
+    async def read_input(self, job: Claimed, path: Path) -> None:
+        answer = await self._send("GET", f"/internal/jobs/{job.id}/input", params={"token": job.token})
+        await asyncio.to_thread(path.write_bytes, answer.content)  # the front has limited its size
+
+    async def beat(self, job: Claimed, progress: dict[str, Any]) -> bool:
+        """Keep the lease; True when the job was cancelled."""
+        body = {"token": job.token, **progress}
+        answer = await self._send("POST", f"/internal/jobs/{job.id}/beat", json=body)
+        return bool(answer.json()["cancel"])
+
+    async def write_content(self, job: Claimed, path: Path) -> None:
+        verb = f"/internal/jobs/{job.id}/content"
+        await self._send("PUT", verb, params={"token": job.token}, content_path=path)
+
+    async def finish(
+        self, job: Claimed, status: str, *, error: dict[str, str] | None = None, metadata: dict[str, Any]
+    ) -> None:
+        body = {"token": job.token, "status": status, "error": error, "metadata": metadata}
+        await self._send("POST", f"/internal/jobs/{job.id}/finish", json=body)
+
+    async def release(self, job: Claimed) -> None:
+        await self._send("POST", f"/internal/jobs/{job.id}/release", json={"token": job.token})
+
+    async def _send(
+        self, method: str, path: str, *, content_path: Path | None = None, **given: Any
+    ) -> httpx.Response:
+        """Until there is an answer: the front may be starting again, a tunnel may be down."""
+        tried = 0
+        while True:
+            try:
+                if content_path is not None:
+                    given |= _body(content_path)
+                answer = await self._http.request(method, path, **given)
+            except httpx.TransportError as error:
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                if answer.status_code == 409:
+                    raise Lost(path)
+                if answer.is_success:
+                    return answer
+                problem = f"HTTP {answer.status_code}"
+                if answer.status_code < 500 and answer.status_code not in (401, 403, 408, 429):
+                    raise RuntimeError(f"{method} {path}: {problem}: {answer.text[:300]}")
+            if tried in (0, 5) or tried % 60 == 0:
+                log.warning("%s %s: %s; trying again", method, path, problem)
+            await asyncio.sleep(PAUSES[min(tried, len(PAUSES) - 1)])
+            tried += 1
+
+
+def _body(path: Path) -> dict[str, Any]:
+    """A file to be sent as it is read, anew for each try."""
+    headers = {"Content-Length": str(path.stat().st_size), "Content-Type": "video/mp4"}
+    return {"content": _chunks(path), "headers": headers}
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk

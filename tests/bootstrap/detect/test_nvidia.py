@@ -1,0 +1,173 @@
+"""Real ctypes against a small C library that answers as libnvidia-ml does, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bootstrap.detect import nvidia
+
+GIB = 1024**3
+READ = """
+import json, os, sys
+from dataclasses import asdict
+from pathlib import Path
+from bootstrap import detect
+machine = detect.detect(os.environ, Path(sys.argv[1]), sys=Path(sys.argv[1]), proc=Path("/proc"))
+print(json.dumps(asdict(machine)))
+"""
+RTX_4090 = "NVIDIA GeForce RTX 4090,24564,24077,487,8,9,ok,0"
+H100_CUT = "NVIDIA H100 80GB HBM3,81559,80768,791,9,0,ok,2"
+
+Detect = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C library under both of the names that are asked for."""
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    folder = tmp_path_factory.mktemp("nvml")
+    source = Path(__file__).with_name("fake_nvml.c")
+    made = folder / "libnvidia-ml.so.1"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-o", str(made), str(source)], check=True)
+    shutil.copy(made, folder / "libcuda.so.1")
+    return folder
+
+
+@pytest.fixture
+def detect(library: Path, tmp_path: Path) -> Detect:
+    """Detection in a fresh Python whose driver library is ours."""
+
+    def run(gpus: str = "", **env: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-c", READ, str(tmp_path)],
+            env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(library), "FAKE_NVML": gpus, **env},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    return run
+
+
+def codes(machine: dict[str, Any]) -> list[str]:
+    return [finding["code"] for finding in machine["findings"]]
+
+
+def test_a_gpu_is_described_by_its_driver(detect: Detect) -> None:
+    machine = detect(RTX_4090)
+    assert machine["gpus"] == [
+        {
+            "uuid": "GPU-0000",
+            "name": "NVIDIA GeForce RTX 4090",
+            "vram_total_bytes": 24564 << 20,
+            "vram_free_bytes": 24077 << 20,
+            "compute_capability": [8, 9],
+            "power_limit_watts": 450.0,
+            "other_processes_bytes": 0,
+            "is_mig_slice": False,
+        }
+    ]
+    assert machine["driver_version"] == "580.95.05"
+    assert machine["cuda_version"] == [13, 0]
+    assert codes(machine) == []
+
+
+def test_what_the_driver_does_not_say_is_not_known(detect: Detect) -> None:
+    machine = detect("Tesla T4,15360,15000,360,7,5,nopower,0")
+    assert machine["gpus"][0]["power_limit_watts"] is None
+
+
+def test_memory_of_other_programs_is_found(detect: Detect) -> None:
+    machine = detect("NVIDIA GeForce RTX 3090,24576,10240,500,8,6,ok,0")
+    assert machine["gpus"][0]["other_processes_bytes"] == (24576 - 10240 - 500) << 20
+    assert codes(machine) == ["gpu_busy"]
+    assert "13.5 GiB" in machine["findings"][0]["problem"]
+
+
+def test_two_gpus_are_two(detect: Detect) -> None:
+    assert [gpu["uuid"] for gpu in detect(f"{RTX_4090};{RTX_4090}")["gpus"]] == ["GPU-0000", "GPU-0001"]
+
+
+def test_a_cut_gpu_is_its_slices_also_when_their_numbers_have_gaps(detect: Detect) -> None:
+    machine = detect(H100_CUT)
+    assert [gpu["uuid"] for gpu in machine["gpus"]] == ["MIG-0000-0", "MIG-0000-1"]
+    assert all(gpu["is_mig_slice"] and gpu["compute_capability"] == [9, 0] for gpu in machine["gpus"])
+    assert machine["gpus"][0]["vram_total_bytes"] == (81559 << 20) // 2
+
+
+def test_a_lost_gpu_is_a_finding_and_the_other_one_is_used(detect: Detect) -> None:
+    machine = detect(f"{RTX_4090};NVIDIA GeForce RTX 4090,24564,24077,487,8,9,lost,0")
+    assert [gpu["uuid"] for gpu in machine["gpus"]] == ["GPU-0000"]
+    assert codes(machine) == ["gpu_lost"]
+    assert "GPU 1" in machine["findings"][0]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "uuids"),
+    [
+        ("1", ["GPU-0001"]),
+        ("GPU-0001,GPU-0000", ["GPU-0001", "GPU-0000"]),
+        ("0,7,1", ["GPU-0000"]),
+        ("all", ["GPU-0000", "GPU-0001"]),
+    ],
+)
+def test_cuda_visible_devices_is_obeyed(detect: Detect, allowed: str, uuids: list[str]) -> None:
+    machine = detect(f"{RTX_4090};{RTX_4090}", CUDA_VISIBLE_DEVICES=allowed)
+    assert [gpu["uuid"] for gpu in machine["gpus"]] == uuids
+
+
+def test_hidden_gpus_are_said_to_be_hidden(detect: Detect) -> None:
+    assert codes(detect(RTX_4090, CUDA_VISIBLE_DEVICES="")) == ["gpus_hidden"]
+
+
+def test_a_driver_without_gpus(detect: Detect) -> None:
+    assert codes(detect("")) == ["zero_gpus"]
+
+
+def test_a_restarted_pod_without_gpus_is_told_that_it_still_costs(detect: Detect) -> None:
+    machine = detect("", RUNPOD_POD_ID="abc")
+    assert codes(machine) == ["zero_gpus"]
+    assert "billed" in machine["findings"][0]["fix"]
+
+
+def test_a_kernel_module_of_another_version(detect: Detect) -> None:
+    assert codes(detect(RTX_4090, FAKE_NVML_INIT="18")) == ["driver_mismatch"]
+
+
+def test_a_card_without_a_driver(tmp_path: Path, detect: Detect) -> None:
+    device = tmp_path / "bus/pci/devices/0000:01:00.0"
+    device.mkdir(parents=True)
+    (device / "vendor").write_text("0x10de\n")
+    (device / "class").write_text("0x030000\n")
+    machine = detect(RTX_4090, FAKE_NVML_INIT="9")
+    assert codes(machine) == ["no_driver"]
+    assert machine["driver_version"] is None
+
+
+def test_no_card_at_all(detect: Detect) -> None:
+    assert codes(detect(RTX_4090, FAKE_NVML_INIT="9")) == ["no_gpu"]
+
+
+def test_a_container_that_was_not_given_the_gpu(tmp_path: Path) -> None:
+    (tmp_path / "driver/nvidia").mkdir(parents=True)
+    (tmp_path / "driver/nvidia/version").write_text("NVRM version: …")
+    reading = nvidia.read({}, sys=tmp_path, proc=tmp_path)
+    if reading.driver_version is not None:
+        pytest.skip("this machine has a driver")
+    assert [finding.code for finding in reading.findings] == ["driver_not_in_container"]
+
+
+def test_an_old_driver_is_read_from_the_driver_itself(detect: Detect) -> None:
+    assert detect(RTX_4090, FAKE_CUDA="12040")["cuda_version"] == [12, 4]

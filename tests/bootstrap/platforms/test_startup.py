@@ -1,0 +1,135 @@
+"""What is printed for a marketplace survives its quoting and carries what the box needs."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import json
+import re
+import shlex
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootstrap.choose import reading
+from bootstrap.commands.startup import FORMS
+from bootstrap.errors import KitError
+from bootstrap.launch import packages
+from bootstrap.platforms import order as startup
+from bootstrap.platforms.order import Order
+
+
+def order(model: str = "wan22", **changes: object) -> Order:
+    manifest = reading.load(model)
+    return Order(manifest=manifest, profile=manifest.profiles[0], **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("platform", FORMS)
+@pytest.mark.parametrize("model", ["wan22", "wan22-i2v", "svd-xt", "demo"])
+def test_what_is_pasted_is_one_short_line_of_ascii_without_nested_quotes(platform: str, model: str) -> None:
+    paste = FORMS[platform](order(model, api_key="k" * 43)).paste
+    assert paste is not None
+    assert len(paste.encode()) < 4000
+    assert paste.isascii()
+    assert "\n" not in paste
+    assert '"' not in paste
+    assert paste.count("'") in (0, 2)
+    assert not re.search(r"(?<!&)&(?!&)", paste)
+
+
+@pytest.fixture
+def script_url(tmp_path: Path) -> Iterator[str]:
+    """A real web server with a start script that says how it was called."""
+    (tmp_path / "start.sh").write_text("echo started with $#\n")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/start.sh"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("platform", FORMS)
+def test_the_line_survives_bash_json_twice_and_base64(platform: str, script_url: str) -> None:
+    paste = FORMS[platform](order(script_url=script_url)).paste
+    assert paste is not None
+    twice = json.loads(json.loads(json.dumps(json.dumps(paste))))
+    plain = base64.b64decode(base64.b64encode(twice.encode())).decode()
+    for command in (
+        ["bash", "-c", plain],
+        ["sh", "-c", plain],
+        ["sh", "-c", f"bash -c {shlex.quote(plain)}"],
+    ):
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert answer.stdout.endswith("started with 0\n")
+
+
+@pytest.mark.parametrize("platform", FORMS)
+def test_the_api_call_carries_model_platform_and_ports(platform: str) -> None:
+    body = FORMS[platform](order(port=8080, service="api", api_key="secret")).body
+    env = body["env"]
+    assert env["KINOKIT_MODEL"] == "wan22"
+    assert env["KINOKIT_SERVICE"] == "api"
+    assert env["PLATFORM"] == platform
+    assert env["KINOKIT_TOKEN"] == "secret"
+    assert "8080" in json.dumps(body.get("ports", env))
+    json.dumps(body)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [("a&b", "&"), ("snow☃", "☃"), ("it's", "'"), ('say "x"', '"'), ("$HOME", "$"), ("x" * 300, "300")],
+)
+def test_a_value_that_a_marketplace_would_mangle_is_refused(value: str, named: str) -> None:
+    with pytest.raises(KitError) as error:
+        order(extra_env={"NOTE": value}).env("clore")
+    assert named in str(error.value)
+    assert "NOTE" in str(error.value)
+
+
+def test_a_secret_value_is_refused_without_being_shown() -> None:
+    with pytest.raises(KitError) as error:
+        order(hf_token="hf_abc&def").env("clore")
+    assert "abc" not in str(error.value)
+
+
+def test_the_disk_holds_weights_packages_and_clips() -> None:
+    assert 60 <= order("wan22").disk_gb <= 80
+    assert order("demo").disk_gb == 30
+
+
+def test_the_host_filter_asks_for_the_cuda_that_torch_was_built_for() -> None:
+    pinned = (packages.REQUIREMENTS / "torch-cuda.txt").read_text()
+    found = re.search(r"nvidia-cuda-runtime==(\d+\.\d+)", pinned)
+    assert found is not None
+    assert order().cuda == found[1]
+
+
+def test_a_kit_image_needs_no_start_script() -> None:
+    form = FORMS["runpod"](order(image="example/kinokit-ui:1", script_url=None))
+    assert form.paste is None
+    assert "dockerStartCmd" not in form.body
+
+
+def test_vast_replaces_the_entrypoint_so_the_kit_image_is_started_from_the_on_start_script() -> None:
+    form = FORMS["vast"](order(image="example/kinokit-ui:1", script_url=None))
+    assert form.body["onstart"] == "entrypoint.sh kinokit up"
+
+
+def test_the_text_names_every_field_and_shows_the_line_alone() -> None:
+    text = FORMS["vast"](order()).text()
+    line = order().line()
+    assert line in text.splitlines()
+    assert "cuda_max_good>=13.0" in text
+
+
+def test_a_script_address_that_needs_quotes_is_refused() -> None:
+    with pytest.raises(KitError, match="need quotes"):
+        order(script_url="https://host/a b?x=1&y=2").line()
+
+
+def test_the_longest_line_leaves_room_for_the_shortest_documented_limit() -> None:
+    assert startup.LONGEST_LINE_BYTES < 4048

@@ -1,0 +1,140 @@
+"""What a start will take, before anybody pays; and the table of what it took."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bootstrap.choose import manifest
+from bootstrap.errors import KitError
+from bootstrap.fetch.progress import FileProgress, State
+from bootstrap.launch import history, waterfall
+from bootstrap.launch.timeline import LOCAL, Timeline
+from bootstrap.rent import forecast
+
+GBIT = 125e6
+
+
+def boot(*spans: tuple[str, str, float, float, int | None], model: str = "wan22") -> dict[str, Any]:
+    timeline = Timeline()
+    for name, track, start, end, count in spans:
+        timeline.begin(name, track, at=1000 + start)
+        timeline.end(name, track, at=1000 + end, bytes=count)
+    return {"model": model, "platform": "vast", "started_at": 1000.0, "timeline": timeline.rows()}
+
+
+def predict(**changes: Any) -> forecast.Forecast:
+    model = manifest.load("wan22")
+    given: dict[str, Any] = {
+        "missing_bytes": model.download_bytes, "gpu": "NVIDIA H200", "link_bytes_per_second": GBIT,
+        "dollars_per_hour": 2.4,
+    }  # fmt: skip
+    return forecast.predict(model, **(given | changes))
+
+
+def test_imports_and_loading_hide_behind_the_download_but_for_the_file_that_comes_last() -> None:
+    said = predict()
+    size = manifest.load("wan22").download_bytes
+    largest = 14_293_923_632
+    assert said.download_seconds == pytest.approx(size / GBIT * 1.05)
+    assert said.load_seconds == pytest.approx(1 + size / 12.7e9)
+    assert said.ready_seconds == pytest.approx(1.8 + size / GBIT * 1.05 + said.load_seconds * largest / size)
+    assert said.first_clip_seconds == pytest.approx(8.3)
+    assert said.dollars == pytest.approx((said.ready_seconds + 8.3) / 3600 * 2.4)
+
+
+def test_a_warm_volume_waits_for_the_imports_and_the_disk() -> None:
+    said = predict(missing_bytes=0, link_bytes_per_second=None)
+    assert said.download_seconds == 0
+    assert said.ready_seconds == pytest.approx(1.8 + 15 + 1 + said_bytes() / 1.7e9)
+
+
+def said_bytes() -> int:
+    return manifest.load("wan22").download_bytes
+
+
+def test_what_nobody_measured_is_not_known() -> None:
+    said = predict(link_bytes_per_second=None)
+    assert (said.download_seconds, said.ready_seconds, said.dollars) == (None, None, None)
+    assert predict(gpu="a card of tomorrow").first_clip_seconds is None
+    assert predict(dollars_per_hour=None).dollars is None
+
+
+def test_an_earlier_boot_of_this_box_is_believed_more_than_the_table() -> None:
+    earlier = boot(
+        ("fetch", "kit", 2, 12, None), ("a", "download", 2, 12, 500_000_000),
+        ("imports", "w-0", 3, 9, None), ("load", "w-0", 12, 19, None), ("ready", "kit", 19, 19, None),
+        ("first clip", "w-0", 20, 36, None),
+    )  # fmt: skip
+    said = predict(link_bytes_per_second=None, boots=[earlier])
+    assert said.link_bytes_per_second == pytest.approx(50e6)
+    assert (said.load_seconds, said.first_clip_seconds) == (7, 16)
+    other = predict(boots=[boot(("load", "w-0", 1, 2, None), ("ready", "kit", 2, 2, None), model="svd")])
+    assert other.basis["load"] == "table"
+
+
+def test_the_time_that_loading_waited_for_files_is_no_loading_time() -> None:
+    document = boot(("load", "w-0", 10, 40, None), ("wait for a", "w-0", 10, 34, None))
+    document["timeline"][1]["waited_for"] = "a"
+    assert waterfall.measured(document)["load_seconds"] == 6
+
+
+def test_files_that_were_on_the_box_say_nothing_about_the_link() -> None:
+    timeline = Timeline(clock=iter([1.0, 5.0]).__next__)
+    timeline.files([file("verifying")])
+    timeline.files([file("done")])
+    row = timeline.rows()[0]
+    assert (row["detail"], row["ended_at"] - row["started_at"]) == (LOCAL, 4.0)
+    assert forecast.link_of([{"timeline": timeline.rows()}]) is None
+
+
+def test_files_that_were_verified_before_are_no_part_of_the_timeline() -> None:
+    timeline = Timeline()
+    timeline.files([file("done")])
+    timeline.files([file("verifying")])
+    assert timeline.rows() == []
+
+
+def file(state: State) -> FileProgress:
+    return FileProgress("a.safetensors", 0, 10**9, state)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("1gbit", 125e6), ("250 Mbit/s", 31.25e6), ("125MB/s", 125e6), ("1.5Gbps", 187.5e6), ("800kbit", 1e5)],
+)
+def test_a_links_speed_is_written_in_many_ways(text: str, rate: float) -> None:
+    assert forecast.link(text) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("text", ["fast", "1000", "0gbit", "-1gbit", "1 furlong", ""])
+def test_what_is_no_speed_is_told(text: str) -> None:
+    with pytest.raises(KitError, match="is no speed"):
+        forecast.link(text)
+
+
+def test_the_last_twenty_boots_are_kept(tmp_path: Any) -> None:
+    for number in range(25):
+        history.keep(tmp_path, {"started_at": 1000.0 + number, "model": "demo"})
+    kept = history.last(tmp_path)
+    assert [each["started_at"] for each in kept] == [1024.0 - number for number in range(20)]
+    assert history.last(tmp_path, model="wan22") == []
+
+
+def test_prediction_stands_against_fact() -> None:
+    document = boot(("fetch", "kit", 2, 12, None), ("ready", "kit", 19, 19, None))
+    document["prediction"] = {"download_seconds": 9.5, "load_seconds": 3.0, "ready_seconds": 20.0}
+    lines = waterfall.text(document)
+    assert "download          9.5 s    10.0 s" in lines
+    assert "ready            20.0 s    17.0 s" in lines
+    assert not any(line.startswith("load ") for line in lines[-3:])
+
+
+def test_what_overlaps_gets_lines_of_its_own_in_the_trace() -> None:
+    trace = waterfall.chrome(
+        boot(("a", "download", 0, 4, 1), ("b", "download", 1, 3, 1), ("c", "download", 4, 5, 1))
+    )
+    lines = {event["name"]: event["tid"] for event in trace["traceEvents"] if event["ph"] == "X"}
+    assert lines["a"] == lines["c"] != lines["b"]
+    assert trace["traceEvents"][1]["ts"] == 0

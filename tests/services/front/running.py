@@ -1,0 +1,134 @@
+"""A real front on a real port, in a thread of the test; and a worker's hand that speaks its verbs."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from bootstrap.choose.plan import Plan
+from services.front import app as front
+from services.front.settings import Settings
+
+SVD: dict[str, Any] = {
+    "model": "demo",
+    "title": "Demo",
+    "family": "svd",
+    "inputs": ("image",),
+    "defaults": {
+        "size": "256x128", "num_frames": 14, "fps": 7, "num_inference_steps": 2, "motion_bucket_id": 127,
+        "noise_aug_strength": 0.02, "min_guidance_scale": 1.0, "max_guidance_scale": 3.0,
+    },
+    "recipe": {},
+    "limits": {"size_multiple": 64, "frames": (14, 25), "max_pixels": 256 * 256},
+}  # fmt: skip
+WAN: dict[str, Any] = {
+    "model": "demo-wan",
+    "title": "Demo Wan",
+    "family": "wan",
+    "inputs": ("text",),
+    "defaults": {
+        "size": "832x480", "num_frames": 81, "fps": 16, "num_inference_steps": 4, "guidance_scale": 1.0,
+        "shift": 5.0, "lora": True, "lora_high_strength": 1.0, "lora_low_strength": 1.0,
+    },
+    "recipe": {"steps_without_lora": 20, "guidance_without_lora": 3.5, "shift_without_lora": 8.0},
+    "limits": {"size_multiple": 16, "frame_step": 4, "max_frames": 121, "max_pixel_frames": 832 * 480 * 81},
+}  # fmt: skip
+
+
+def plan(model: dict[str, Any], data_dir: Path = Path("/nowhere")) -> Plan:
+    return Plan.model_validate(
+        {
+            "kit_version": "0.1.0", "device": "cpu", "profile": "tiny", "settings": {}, "components": {},
+            "config": None, "threads": 2, "data_dir": data_dir, **model,
+        }
+    )  # fmt: skip
+
+
+class Front:
+    """What a test needs of it. ``people`` has the token, ``anybody`` has not."""
+
+    def __init__(self, data_dir: Path, port: int) -> None:
+        self.data_dir = data_dir
+        self.url = f"http://127.0.0.1:{port}"
+        self.token = (data_dir / "token").read_text().strip() if (data_dir / "token").exists() else ""
+        self.people = httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=20
+        )
+        self.anybody = httpx.Client(base_url=self.url, timeout=20)
+        self.worker = Hand(self.url, (data_dir / "worker-token").read_text().strip())
+
+    def plan(self, model: dict[str, Any]) -> None:
+        plan(model, self.data_dir).write(self.data_dir / "plan.json")
+
+    def boot(self, **document: Any) -> None:
+        part = self.data_dir / "boot.tmp"
+        part.write_text(json.dumps(document))
+        part.replace(self.data_dir / "boot.json")
+
+    def close(self) -> None:
+        self.people.close(), self.anybody.close(), self.worker.http.close()
+
+
+class Hand:
+    """A worker, one verb at a time."""
+
+    def __init__(self, url: str, token: str, name: str = "box-0") -> None:
+        self.name = name
+        self.http = httpx.Client(
+            base_url=f"{url}/internal", headers={"Authorization": f"Bearer {token}"}, timeout=40
+        )
+
+    def says(self, state: str, **more: Any) -> None:
+        self.http.post(f"/workers/{self.name}/state", json={"state": state, **more}).raise_for_status()
+
+    def claim(self, wait_seconds: float = 0, name: str | None = None) -> dict[str, Any] | None:
+        answer = self.http.post("/claim", json={"worker": name or self.name, "wait_seconds": wait_seconds})
+        answer.raise_for_status()
+        return None if answer.status_code == 204 else answer.json()["job"]
+
+    def claimed(self, name: str | None = None) -> dict[str, Any]:
+        job = self.claim(5, name)
+        assert job is not None, "nothing to claim"
+        return job
+
+    def beat(self, job: dict[str, Any], **said: Any) -> httpx.Response:
+        return self.http.post(f"/jobs/{job['id']}/beat", json={"token": job["token"], **said})
+
+    def put(self, job: dict[str, Any], content: bytes) -> httpx.Response:
+        return self.http.put(f"/jobs/{job['id']}/content", params={"token": job["token"]}, content=content)
+
+    def finish(self, job: dict[str, Any], status: str = "completed", **more: Any) -> httpx.Response:
+        return self.http.post(
+            f"/jobs/{job['id']}/finish", json={"token": job["token"], "status": status, **more}
+        )
+
+    def make(self, clip: bytes, **metadata: Any) -> str:
+        """The next job, from claim to finish; its id."""
+        job = self.claimed()
+        self.put(job, clip).raise_for_status()
+        self.finish(job, metadata=metadata).raise_for_status()
+        return str(job["id"])
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Front]:
+    app = front.assemble(settings)
+    listening = front.listen("127.0.0.1", 0)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+    server = front.Server(config, app.state.context.bell)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    found = Front(settings.data_dir, listening.getsockname()[1])
+    try:
+        yield found
+    finally:
+        found.close()
+        server.handle_exit(15, None)
+        thread.join(10)

@@ -1,0 +1,107 @@
+"""What the health routes say, from an empty directory to a failed boot."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from services.queue import workers
+from tests.services.front.running import SVD, Front
+
+
+def codes(front: Front) -> tuple[int, int, int]:
+    return tuple(front.anybody.get(path).status_code for path in ("/healthz", "/readyz", "/ping"))  # type: ignore[return-value]
+
+
+def test_the_states_in_their_order(bare: Front) -> None:
+    assert codes(bare) == (200, 503, 204)
+    for state in ("detecting", "choosing", "fetching", "launching", "loading"):
+        bare.boot(state=state)
+        assert bare.anybody.get("/readyz").json()["state"] == state
+        assert codes(bare) == (200, 503, 204)
+    bare.worker.says("loading", progress=0.5, detail="the UNet")
+    assert codes(bare) == (200, 503, 204)
+    bare.worker.says("ready")
+    assert codes(bare) == (200, 200, 200)
+    assert bare.anybody.get("/readyz").json()["state"] == "ready"
+    bare.boot(state="stopping")
+    assert codes(bare) == (200, 503, 204)
+
+
+def test_not_ready_says_when_to_ask_again(bare: Front) -> None:
+    assert int(bare.anybody.get("/readyz").headers["retry-after"]) > 0
+
+
+def test_a_failed_boot_is_failed_whatever_a_worker_says(bare: Front) -> None:
+    bare.boot(state="failed", failure={"problem": "no GPU", "fix": "rent one", "phase": "choose"})
+    bare.worker.says("ready")
+    assert codes(bare) == (200, 503, 500)
+
+
+def test_the_agents_word_is_not_enough(bare: Front) -> None:
+    bare.boot(state="ready")
+    assert bare.anybody.get("/readyz").json()["state"] == "loading"
+
+
+def test_a_worker_that_fell_silent_is_not_ready(bare: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare.boot(state="launching")
+    bare.worker.says("ready")
+    assert bare.anybody.get("/readyz").status_code == 200
+    monkeypatch.setattr(workers, "SILENT_SECONDS", 0.2)
+    time.sleep(0.3)
+    assert bare.anybody.get("/readyz").status_code == 503
+
+
+def test_progress_is_of_the_phase_that_runs(bare: Front) -> None:
+    phases = [
+        {"name": "detect", "state": "done"},
+        {"name": "fetch", "state": "running", "bytes_done": 25, "bytes_total": 100, "detail": "/data/secret"},
+    ]
+    bare.boot(state="fetching", phases=phases, url="http://1.2.3.4:5", model="wan22")
+    answer = bare.anybody.get("/readyz")
+    assert answer.json() == {"state": "fetching", "phase": "fetch", "progress": 0.25}
+
+
+def test_the_workers_loading_is_the_phase_load(bare: Front) -> None:
+    bare.boot(state="launching", phases=[{"name": "launch", "state": "done"}])
+    bare.worker.says("loading", progress=0.4, detail="the UNet")
+    load = bare.people.get("/status").json()["boot"]["phases"][-1]
+    assert (load["name"], load["state"], load["progress"], load["detail"]) == (
+        "load",
+        "running",
+        0.4,
+        "the UNet",
+    )
+    bare.worker.says("ready", timings={"load": 3.5}, profile="resident")
+    status = bare.people.get("/status").json()
+    load = status["boot"]["phases"][-1]
+    assert (load["state"], load["ended_at"] >= load["started_at"]) == ("done", True)
+    assert (status["workers"][0]["profile"], status["workers"][0]["timings"]) == ("resident", {"load": 3.5})
+
+
+def test_a_worker_that_failed_to_load_says_why(bare: Front) -> None:
+    bare.boot(state="launching")
+    bare.worker.says("failed", failure={"problem": "out of memory", "fix": "a larger card"})
+    boot = bare.people.get("/status").json()["boot"]
+    assert (boot["state"], boot["phases"][-1]["detail"]) == ("launching", "out of memory")
+
+
+def test_half_a_boot_document_is_no_error(bare: Front) -> None:
+    (bare.data_dir / "boot.json").write_text('{"state": "fetch')
+    assert codes(bare) == (200, 503, 204)
+
+
+def test_status_holds_everything(svd: Front) -> None:
+    svd.boot(state="launching", model="demo", hourly_cost=0.5)
+    status = svd.people.get("/status").json()
+    assert status["boot"]["hourly_cost"] == 0.5
+    assert status["plan"]["model"] == SVD["model"]
+    assert status["queue"]["queued"] == 0
+
+
+def test_the_boot_page_is_a_200_with_a_mark(bare: Front) -> None:
+    # Proxies of marketplaces replace a 5xx with a page of their own.
+    answer = bare.people.get("/")
+    assert (answer.status_code, answer.headers["x-kinokit-boot"]) == (200, "1")
+    assert answer.headers["content-type"].startswith("text/html")

@@ -1,0 +1,207 @@
+"""The worker verbs over HTTP: what the queue promises must hold for the files too."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from services.front.settings import Settings
+from services.queue.queue import Queue
+from tests.services.front.running import WAN, Front, running
+
+
+def ask(front: Front, prompt: str = "a cat") -> str:
+    answer = front.people.post("/v1/videos", json={"prompt": prompt})
+    answer.raise_for_status()
+    return str(answer.json()["id"])
+
+
+def test_a_claim_before_there_is_a_model_gets_nothing(bare: Front) -> None:
+    assert bare.worker.claim() is None
+
+
+def test_a_waiting_claim_gets_the_job_as_it_comes(wan: Front) -> None:
+    got: list[float] = []
+
+    def wait() -> None:
+        assert wan.worker.claim(10) is not None
+        got.append(time.monotonic())
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.5)
+    assert not got
+    asked = time.monotonic()
+    ask(wan)
+    waiting.join(5)
+    assert got[0] - asked < 0.5
+
+
+def test_a_claim_waits_as_long_as_it_asked(wan: Front) -> None:
+    began = time.monotonic()
+    assert wan.worker.claim(1.5) is None
+    assert 1.4 < time.monotonic() - began < 3
+
+
+def test_a_worker_that_has_gone_is_given_nothing(wan: Front) -> None:
+    import httpx
+
+    with pytest.raises(httpx.ReadTimeout):
+        wan.worker.http.post("/claim", json={"worker": "gone", "wait_seconds": 20}, timeout=0.3)
+    time.sleep(1.5)  # the front looks once a second
+    ask(wan)
+    assert wan.worker.claimed("here")["attempt"] == 1
+
+
+def test_a_claim_says_everything_that_the_job_needs(wan: Front) -> None:
+    name = ask(wan)
+    job = wan.worker.claimed()
+    assert (job["id"], job["token"], job["attempt"], job["has_input"]) == (name, 1, 1, False)
+    assert job["values"]["prompt"] == "a cat"
+    assert isinstance(job["values"]["seed"], int)
+
+
+def test_a_zombies_upload_never_replaces_the_winners(wan: Front, clip: bytes) -> None:
+    name = ask(wan)
+    zombie = wan.worker.claimed("box-0")
+    wan.worker.put(zombie, b"zombie's, in time").raise_for_status()
+    second = wan.worker.claimed("box-0")  # the same box again: the first attempt is over
+    assert wan.worker.put(zombie, b"zombie's, too late").status_code == 409
+    assert wan.worker.finish(zombie).status_code == 409
+    wan.worker.put(second, clip).raise_for_status()
+    wan.worker.finish(second, metadata={"gpu_seconds": 3}).raise_for_status()
+    assert wan.worker.put(zombie, b"zombie's, much too late").status_code == 409
+    assert wan.people.get(f"/v1/videos/{name}/content").content == clip
+    assert [path.name for path in (wan.data_dir / "jobs" / name).iterdir()] == ["content-2.mp4"]
+    assert wan.people.get(f"/v1/videos/{name}").json()["metadata"] == {"gpu_seconds": 3}
+
+
+def test_an_upload_that_loses_its_lease_on_the_way_is_not_kept(wan: Front) -> None:
+    name = ask(wan)
+    job = wan.worker.claimed("box-0")
+
+    def slow() -> object:
+        yield b"first half"
+        wan.worker.claimed("box-0")
+        yield b"second half"
+
+    assert wan.worker.put(job, slow()).status_code == 409  # type: ignore[arg-type]
+    assert list((wan.data_dir / "jobs" / name).iterdir()) == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(wan: Front) -> None:
+    folder = wan.data_dir / "jobs" / ask(wan)
+    job = wan.worker.claimed()
+
+    def until(there: int) -> bool:
+        for _ in range(50):
+            if folder.is_dir() and len(list(folder.iterdir())) == there:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def breaks() -> object:
+        yield b"first half"
+        assert until(1)
+        raise RuntimeError("the box is gone")
+
+    with pytest.raises(RuntimeError):
+        wan.worker.put(job, breaks())  # type: ignore[arg-type]
+    assert until(0)
+
+
+def test_nothing_is_complete_without_its_content(wan: Front) -> None:
+    ask(wan)
+    job = wan.worker.claimed()
+    answer = wan.worker.finish(job)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "no_content")
+
+
+def test_a_finish_that_is_sent_twice_is_answered_twice(wan: Front, clip: bytes) -> None:
+    ask(wan)
+    job = wan.worker.claimed()
+    wan.worker.put(job, clip)
+    assert [wan.worker.finish(job).status_code for _ in range(2)] == [204, 204]
+    assert wan.worker.finish(job, "failed").status_code == 409
+
+
+def test_a_released_job_runs_again(wan: Front) -> None:
+    name = ask(wan)
+    job = wan.worker.claimed()
+    release = f"/jobs/{name}/release"
+    assert wan.worker.http.post(release, json={"token": job["token"]}).status_code == 204
+    again = wan.worker.claimed()
+    assert (again["id"], again["attempt"], again["token"] > job["token"]) == (name, 1, True)
+
+
+def test_the_input_is_for_the_holder_only(svd: Front, photo: bytes) -> None:
+    svd.people.post("/v1/videos", files={"input_reference": photo})
+    job = svd.worker.claimed()
+    assert svd.worker.http.get(f"/jobs/{job['id']}/input", params={"token": 99}).status_code == 409
+
+
+def test_a_job_of_a_lost_worker_is_taken_back_by_the_front_alone(tmp_path: Path) -> None:
+    with running(Settings(tmp_path)) as front:
+        front.plan(WAN)
+        name = ask(front)
+        front.worker.claimed()
+        queue = Queue(f"sqlite:///{tmp_path / 'jobs.db'}", lease_seconds=-1)
+        assert queue.beat(name, 1) is not None  # its lease ran out a second ago
+        queue.close()
+        for _ in range(60):
+            video = front.people.get(f"/v1/videos/{name}").json()
+            if video["status"] == "queued":
+                break
+            time.sleep(0.1)
+        assert video["status"] == "queued"
+
+
+def test_a_restart_of_the_front_loses_nothing(tmp_path: Path, clip: bytes) -> None:
+    with running(Settings(tmp_path)) as before:
+        before.plan(WAN)
+        name, waiting = ask(before), ask(before)
+        job = before.worker.claimed()
+        token = before.token
+    with running(Settings(tmp_path)) as after:
+        assert after.token == token
+        assert after.worker.beat(job, progress=0.5).status_code == 200
+        after.worker.put(job, clip).raise_for_status()
+        after.worker.finish(job).raise_for_status()
+        assert after.people.get(f"/v1/videos/{name}").json()["status"] == "completed"
+        assert after.people.get(f"/v1/videos/{waiting}").json()["status"] == "queued"
+
+
+def test_workers_that_are_killed_in_the_middle_lose_no_job(tmp_path: Path, clip: bytes) -> None:
+    file = tmp_path / "clip.mp4"
+    file.write_bytes(clip)
+    program = [sys.executable, str(Path(__file__).with_name("dying_worker.py"))]
+    with running(Settings(tmp_path)) as front:
+        front.plan(WAN)
+        made = [
+            front.people.post("/v1/videos", json={"prompt": "a cat", "seed": seed}).json()["id"]
+            for seed in range(8)
+        ]
+        token = (tmp_path / "worker-token").read_text().strip()
+
+        def live(name: str) -> list[int]:
+            """Started again whenever it was killed, as the agent does; how each of its lives ended."""
+            ends = [1]
+            while ends[-1] != 0:
+                ends.append(subprocess.run([*program, front.url, token, name, str(file)]).returncode)
+            return ends[1:]
+
+        with ThreadPoolExecutor(2) as pool:
+            ends = [end for lives in pool.map(live, ("box-0", "box-1")) for end in lives]
+        assert ends.count(-signal.SIGKILL) == 4
+        videos = [front.people.get(f"/v1/videos/{name}").json() for name in made]
+        assert [video["status"] for video in videos] == ["completed"] * 8
+        assert [video["attempt"] for video in videos] == [2, 1] * 4
+        for name in made:
+            assert front.people.get(f"/v1/videos/{name}/content").content == clip

@@ -1,0 +1,408 @@
+"""What the queue promises, on SQLite and on PostgreSQL alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+
+from services.queue.job import LEASE_SECONDS, MAX_ATTEMPTS, Full, Job, KeyReused, NewJob, Unknown
+from services.queue.queue import Queue
+
+MODEL = "demo"
+
+
+@dataclass
+class Clock:
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(url: str, clock: Clock) -> Iterator[Queue]:
+    queue = Queue(url, clock=clock)
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def ask(queue: Queue, clock: Clock) -> Callable[..., Job]:
+    """Queues one job a second, named by its id."""
+    numbers = count()
+
+    def ask(name: str | None = None, **fields: object) -> Job:
+        clock.sleep(1)
+        new = NewJob(id=name or f"job-{next(numbers)}", model=MODEL, values={"seed": 1}, **fields)  # type: ignore[arg-type]
+        return queue.enqueue(new, max_queued=1000)[0]
+
+    return ask
+
+
+def claim(queue: Queue, clock: Clock, worker: str = "w") -> Job | None:
+    clock.sleep(1)
+    return queue.claim(worker, model=MODEL)
+
+
+def claimed(queue: Queue, clock: Clock, worker: str = "w") -> Job:
+    job = claim(queue, clock, worker)
+    assert job is not None
+    return job
+
+
+def finish(queue: Queue, job: Job) -> None:
+    assert queue.complete(job.id, job.token, content_name="content-1.mp4", metadata={})
+
+
+def test_a_job_keeps_what_was_asked(queue: Queue, ask: Callable[..., Job]) -> None:
+    ask("a", prompt="ein Ⓧ 猫", warnings=("one",), input_name="input.jpg", remixed_from="video_0", owner="me")
+    job = queue.get("a")
+    assert job is not None
+    assert (job.status, job.values, job.prompt, job.warnings) == ("queued", {"seed": 1}, "ein Ⓧ 猫", ["one"])
+    assert (job.input_name, job.remixed_from, job.owner) == ("input.jpg", "video_0", "me")
+
+
+def test_a_claim_leases_the_oldest_job(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
+    ask("a"), ask("b")
+    job = claimed(queue, clock)
+    assert (job.id, job.status, job.worker, job.token, job.attempts) == ("a", "in_progress", "w", 1, 1)
+    assert job.lease_until == clock.now + LEASE_SECONDS
+
+
+def test_an_empty_queue_gives_nothing(queue: Queue, clock: Clock) -> None:
+    assert claim(queue, clock) is None
+
+
+def test_a_worker_gets_no_job_of_another_model(queue: Queue, ask: Callable[..., Job]) -> None:
+    ask()
+    assert queue.claim("w", model="wan22") is None
+
+
+def test_a_lease_that_ran_out_runs_again_before_younger_jobs(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("old"), ask("young")
+    first = claimed(queue, clock, "lost")
+    clock.sleep(LEASE_SECONDS + 1)
+    assert queue.take_back() == 1
+    again = claimed(queue, clock, "other")
+    assert (again.id, again.token, again.attempts) == ("old", first.token + 1, 2)
+
+
+def test_a_beat_keeps_the_lease(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
+    ask()
+    job = claimed(queue, clock)
+    for _ in range(5):
+        clock.sleep(LEASE_SECONDS - 1)
+        assert queue.beat(job.id, job.token, progress=0.5, stage="sample", eta_seconds=3) is not None
+        assert queue.take_back() == 0
+    seen = queue.get(job.id)
+    assert seen is not None
+    assert (seen.progress, seen.stage, seen.eta_seconds) == (0.5, "sample", 3)
+
+
+def test_a_worker_that_claims_again_lost_what_it_held(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a"), ask("b")
+    claimed(queue, clock, "w")
+    again = claimed(queue, clock, "w")  # restarted within its own lease
+    assert (again.id, again.attempts) == ("a", 2)
+
+
+def test_a_zombie_can_do_nothing_to_the_second_run(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask()
+    zombie = claimed(queue, clock, "paused")
+    clock.sleep(LEASE_SECONDS + 1)
+    second = claimed(queue, clock, "other")
+    assert queue.holder(zombie.id, zombie.token) is None
+    assert queue.beat(zombie.id, zombie.token, progress=0.9) is None
+    assert not queue.complete(zombie.id, zombie.token, content_name="content-1.mp4", metadata={})
+    assert not queue.fail(zombie.id, zombie.token, code="x", message="x", metadata={})
+    assert not queue.release(zombie.id, zombie.token)
+    assert queue.complete(second.id, second.token, content_name="content-2.mp4", metadata={"gpu": "b"})
+    done = queue.get(second.id)
+    assert done is not None
+    assert (done.status, done.content_name, done.metadata) == ("completed", "content-2.mp4", {"gpu": "b"})
+
+
+def test_a_zombie_cannot_change_what_is_finished(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
+    ask()
+    job = claimed(queue, clock)
+    finish(queue, job)
+    assert not queue.fail(job.id, job.token, code="x", message="x", metadata={})
+    assert queue.beat(job.id, job.token) is None
+
+
+def test_a_job_that_kills_its_workers_fails_and_the_next_one_runs(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("poison"), ask("good")
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        job = claimed(queue, clock, f"w{attempt}")
+        assert (job.id, job.attempts) == ("poison", attempt)
+        clock.sleep(LEASE_SECONDS + 1)
+    assert claimed(queue, clock).id == "good"
+    poison = queue.get("poison")
+    assert poison is not None
+    assert (poison.status, poison.error_code) == ("failed", "worker_lost")
+    assert poison.completed_at is not None
+
+
+def test_a_job_that_is_given_back_keeps_its_place_and_its_attempts(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a"), ask("b")
+    tokens = []
+    for _ in range(MAX_ATTEMPTS + 2):
+        job = claimed(queue, clock)
+        assert (job.id, job.attempts) == ("a", 1)
+        tokens.append(job.token)
+        assert queue.release(job.id, job.token)
+    assert tokens == sorted(set(tokens))  # the fence grows all the same
+
+
+def test_a_queued_job_is_cancelled_at_once_and_never_runs(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a")
+    job = queue.cancel("a")
+    assert (job.status, job.error_code) == ("failed", "cancelled")
+    assert claim(queue, clock) is None
+
+
+def test_a_running_job_hears_of_its_cancel_with_the_next_beat(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a")
+    job = claimed(queue, clock)
+    assert queue.cancel("a").status == "in_progress"
+    beaten = queue.beat(job.id, job.token)
+    assert beaten is not None
+    assert beaten.cancel_requested
+
+
+def test_a_cancelled_job_whose_worker_died_does_not_run_again(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a")
+    claimed(queue, clock)
+    queue.cancel("a")
+    clock.sleep(LEASE_SECONDS + 1)
+    assert claim(queue, clock) is None
+    job = queue.get("a")
+    assert job is not None
+    assert (job.status, job.error_code) == ("failed", "cancelled")
+
+
+def test_a_cancelled_job_that_a_worker_gives_back_does_not_run_again(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a")
+    job = claimed(queue, clock)
+    queue.cancel("a")
+    assert queue.release(job.id, job.token)
+    assert claim(queue, clock) is None
+
+
+def test_a_cancel_changes_nothing_that_is_finished(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a")
+    finish(queue, claimed(queue, clock))
+    assert queue.cancel("a").status == "completed"
+
+
+def test_one_owner_cannot_keep_the_others_waiting(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    for number in range(4):
+        ask(f"a{number}", owner="a")
+    ask("b0", owner="b"), ask("b1", owner="b")
+    order = []
+    while (job := claim(queue, clock)) is not None:
+        order.append(job.id)
+        finish(queue, job)
+    assert order == ["a0", "b0", "a1", "b1", "a2", "a3"]
+
+
+def test_a_higher_priority_goes_first(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
+    ask("low"), ask("high", priority=5)
+    assert claimed(queue, clock).id == "high"
+
+
+def test_an_interrupted_job_goes_before_an_owner_who_waits(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a", owner="a"), ask("b", owner="b")
+    claimed(queue, clock, "lost")
+    clock.sleep(LEASE_SECONDS + 1)
+    assert claimed(queue, clock, "other").id == "a"
+
+
+def test_the_same_key_makes_one_job(queue: Queue, clock: Clock) -> None:
+    def with_key(name: str, owner: str = "me", fingerprint: str = "f") -> NewJob:
+        return NewJob(
+            id=name, model=MODEL, values={}, owner=owner, idempotency_key="k", fingerprint=fingerprint
+        )
+
+    assert queue.enqueue(with_key("a"), max_queued=10)[1]
+    job, is_new = queue.enqueue(with_key("b"), max_queued=10)
+    assert (job.id, is_new) == ("a", False)
+    finish(queue, claimed(queue, clock))
+    job, is_new = queue.enqueue(with_key("c"), max_queued=10)
+    assert (job.id, job.status, is_new) == ("a", "completed", False)
+    with pytest.raises(KeyReused):
+        queue.enqueue(with_key("d", fingerprint="other"), max_queued=10)
+    assert queue.enqueue(with_key("e", owner="you"), max_queued=10)[0].id == "e"
+
+
+def test_the_same_key_at_the_same_time_makes_one_job(queue: Queue) -> None:
+    def one(number: int) -> str:
+        new = NewJob(id=f"j{number}", model=MODEL, values={}, idempotency_key="k", fingerprint="f")
+        return queue.enqueue(new, max_queued=1000)[0].id
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(one, range(40)))
+    assert len(ids) == 1
+    assert queue.counts()["queued"] == 1
+
+
+def test_every_job_is_given_to_one_worker_only(queue: Queue) -> None:
+    for number in range(40):
+        queue.enqueue(NewJob(id=f"j{number}", model=MODEL, values={}), max_queued=1000)
+
+    def work(worker: int) -> list[str]:
+        mine = []
+        while (job := queue.claim(f"w{worker}", model=MODEL)) is not None:
+            mine.append(job.id)
+            finish(queue, job)
+        return mine
+
+    with ThreadPoolExecutor(8) as pool:
+        done = [job for jobs in pool.map(work, range(8)) for job in jobs]
+    # A claim may find nothing while others hold the rows it wants: the next one takes them.
+    done += work(9)
+    assert sorted(done) == sorted(f"j{number}" for number in range(40))
+
+
+def test_a_full_queue_says_how_full(queue: Queue) -> None:
+    for number in range(3):
+        queue.enqueue(NewJob(id=f"j{number}", model=MODEL, values={}), max_queued=3)
+    with pytest.raises(Full) as full:
+        queue.enqueue(NewJob(id="one-too-many", model=MODEL, values={}), max_queued=3)
+    assert full.value.queued == 3
+    assert queue.get("one-too-many") is None
+
+
+def test_a_known_key_is_answered_by_a_full_queue_too(queue: Queue) -> None:
+    new = NewJob(id="a", model=MODEL, values={}, idempotency_key="k", fingerprint="f")
+    queue.enqueue(new, max_queued=1)
+    assert queue.enqueue(new, max_queued=1)[0].id == "a"
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_hold_every_job_once_while_others_come_and_go(
+    queue: Queue, ask: Callable[..., Job], order: str
+) -> None:
+    for number in range(7):
+        ask(f"j{number}")
+    seen, after, more = [], None, True
+    while more:
+        jobs, more = queue.page(after=after, limit=3, order=order)  # type: ignore[arg-type]
+        seen += [job.id for job in jobs]
+        after = seen[-1]
+        queue.delete(seen[0]) if len(seen) == 3 else ask()
+    before = [job for job in seen if job.startswith("j") and "-" not in job]
+    expected = [f"j{number}" for number in range(7)]
+    assert before == (expected if order == "asc" else expected[::-1])
+
+
+def test_a_page_after_an_unknown_job_is_an_error(queue: Queue) -> None:
+    with pytest.raises(Unknown):
+        queue.page(after="nobody")
+
+
+def test_a_deleted_job_is_gone_for_its_worker_too(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a")
+    job = claimed(queue, clock)
+    queue.delete("a")
+    assert queue.beat(job.id, job.token) is None
+    with pytest.raises(Unknown):
+        queue.delete("a")
+    with pytest.raises(Unknown):
+        queue.cancel("a")
+
+
+def test_a_number_is_never_given_twice(queue: Queue, ask: Callable[..., Job]) -> None:
+    first = ask("a").number
+    queue.delete("a")
+    assert ask("b").number > first
+
+
+def test_purge_forgets_only_what_ended_long_ago(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
+    ask("old")
+    finish(queue, claimed(queue, clock))
+    ended = clock.now
+    clock.sleep(100)
+    ask("new"), ask("waiting")
+    finish(queue, claimed(queue, clock))
+    old = queue.ended(before=ended + 50)
+    assert old == ["old"]
+    queue.forget(old)
+    assert queue.missing(["old", "new", "waiting"]) == {"old"}
+
+
+def test_a_restart_of_the_front_loses_nothing(url: str, clock: Clock) -> None:
+    before = Queue(url, clock=clock)
+    for name in ("running", "waiting"):
+        before.enqueue(NewJob(id=name, model=MODEL, values={"seed": 7}), max_queued=10)
+    running = claimed(before, clock)
+    before.close()
+    clock.sleep(LEASE_SECONDS * 4)  # nobody could beat meanwhile
+    after = Queue(url, clock=clock)
+    after.grant_grace()
+    assert after.take_back() == 0
+    assert after.beat(running.id, running.token) is not None
+    assert claimed(after, clock, "other").id == "waiting"
+    after.close()
+
+
+def test_many_fronts_may_start_at_the_same_moment(url: str) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        queues = list(pool.map(lambda _: Queue(url), range(6)))
+    for number, queue in enumerate(queues):
+        queue.enqueue(NewJob(id=f"j{number}", model=MODEL, values={}), max_queued=10)
+    assert queues[0].counts()["queued"] == 6
+    for queue in queues:
+        queue.close()
+
+
+def test_the_figures_are_those_of_the_jobs(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
+    assert queue.typical_seconds(MODEL) is None
+    for seconds in (10, 20):
+        ask()
+        job = claimed(queue, clock)
+        clock.sleep(seconds)
+        finish(queue, job)
+    ask(), ask()
+    last = ask()
+    assert queue.typical_seconds(MODEL) == 15
+    assert queue.ahead(last) == 2
+    assert queue.counts() == {"queued": 3, "in_progress": 0, "completed": 2, "failed": 0}

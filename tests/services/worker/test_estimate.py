@@ -1,0 +1,52 @@
+"""How far a clip is, and how long it still takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.worker.estimate import SHARES, Estimate
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def run(estimate: Estimate, clock: Clock, seconds: dict[str, float]) -> list[tuple[float, float | None]]:
+    """A clip whose stages take these seconds, in ten reports each; what was said at each."""
+    said = []
+    for stage, whole in seconds.items():
+        for done in range(11):
+            estimate.advance(stage, done, 10)
+            said.append((estimate.progress, estimate.eta_seconds))
+            clock.now += whole / 10 if done < 10 else 0
+    return said
+
+
+def test_progress_never_goes_back_and_ends_below_one() -> None:
+    clock = Clock()
+    said = run(Estimate(dict(SHARES), clock=clock), clock, {"encode": 1, "sample": 5, "decode": 9})
+    progress = [each for each, _ in said]
+    assert progress == sorted(progress)
+    assert 0.9 < progress[-1] < 1
+
+
+def test_the_second_clip_knows_how_long_the_stages_take() -> None:
+    clock, shares, seconds = Clock(), dict(SHARES), {"encode": 1.0, "sample": 2.0, "decode": 17.0}
+    first = Estimate(shares, clock=clock)
+    run(first, clock, seconds)
+    assert first.finish() == pytest.approx(seconds)
+    started = clock.now
+    second = Estimate(shares, clock=clock)
+    for progress, eta in run(second, clock, seconds)[12:22]:  # while it samples
+        assert eta == pytest.approx(20 - progress * 20, rel=0.15)
+    assert clock.now - started == pytest.approx(20)
+
+
+def test_a_stage_of_unknown_length_is_no_division_by_zero() -> None:
+    estimate = Estimate(dict(SHARES), clock=Clock())
+    estimate.advance("load", 0, 0)
+    estimate.advance("interpolate", 3, 4)
+    assert 0 <= estimate.progress < 1

@@ -1,0 +1,65 @@
+"""A real engine for tests that needs no model: moving bars, and every kind of trouble on demand.
+
+``motion_bucket_id`` chooses: 1 to 100 a clip, 101 hangs and hears nothing, 102 is killed, 103 is out of
+memory, 104 is a bug, 105 a problem that the user can act on, 106 is slow but polite.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bootstrap.choose.plan import Plan
+from bootstrap.errors import KitError
+from services.engines.base import Cancel, Cancelled, OutOfMemory, Report
+
+HANGS, IS_KILLED, OUT_OF_MEMORY, BUG, PROBLEM, SLOW = range(101, 107)
+GIB = 1024**3
+
+
+def load(plan: Plan, report: Report) -> Testcard:
+    trouble = plan.settings.get("load")
+    if trouble == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if trouble == "problem":
+        raise KitError("the checkpoint lacks a key", fix="fetch it again")
+    report("load", 1, 1)
+    return Testcard()
+
+
+class Testcard:
+    __test__ = False
+
+    def generate(
+        self, values: Mapping[str, Any], image: Path | None, report: Report, cancelled: Cancelled
+    ) -> Iterator[np.ndarray]:
+        trouble = values["motion_bucket_id"]
+        report("encode", 1, 1)
+        if trouble == HANGS:
+            time.sleep(3600)
+        if trouble == IS_KILLED:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if trouble == OUT_OF_MEMORY:
+            raise OutOfMemory("no room", wanted_bytes=2 * GIB, peak_bytes=23 * GIB, total_bytes=24 * GIB)
+        if trouble == BUG:
+            raise ZeroDivisionError("a bug")
+        if trouble == PROBLEM:
+            raise KitError("the photo is too dark", fix="give a lighter one")
+        steps = 200 if trouble == SLOW else 2
+        for step in range(steps):
+            if cancelled():
+                raise Cancel
+            time.sleep(0.05)
+            report("sample", step + 1, steps)
+        frame = np.zeros((values["height"], values["width"], 3), np.uint8)
+        for number in range(values["num_frames"]):
+            frame[:] = 0
+            frame[:, number * 4 : number * 4 + 8] = 255
+            report("decode", number + 1, values["num_frames"])
+            yield frame.copy()
