@@ -55,6 +55,7 @@ def assemble(settings: Settings) -> FastAPI:
         Auth,
         people=TokenFile(settings.token_file) if settings.auth else None,
         workers=TokenFile(settings.worker_token_file),
+        sign_in=boot_page.sign_in_page,
     )
     app.include_router(health.router)
     app.include_router(videos.router)
@@ -69,7 +70,7 @@ def assemble(settings: Settings) -> FastAPI:
 async def _home(request: Request, context: Shared) -> Response:
     """The boot page; the studio once it can be used."""
     public_address.learn(request, context.settings.data_dir)
-    if context.boot.state() == "ready" and studio.attached(request.app):
+    if context.boot.state() == "ready" and context.studio == "ready":
         return RedirectResponse(f".{studio.PATH}/", 307, headers={"Cache-Control": "no-store"})
     return HTMLResponse(boot_page.page(), headers=boot_page.HEADERS)
 
@@ -132,7 +133,7 @@ async def _studio(app: FastAPI, context: Context) -> None:
     """Gradio takes seconds to import: it comes after the port answers and the model is known."""
     while (plan := context.boot.plan()) is None:  # noqa: ASYNC110 - a file that another process writes
         await asyncio.sleep(0.5)
-    await studio.attach(app, plan)
+    await studio.attach(app, plan, context)
 
 
 class Server(uvicorn.Server):

@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.front.errors import answer
 from services.front.login_throttle import Guesses
-from services.front.pages import boot_page
 from services.front.tokens import TokenFile
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/ping"})
@@ -28,7 +27,10 @@ WRONG = "This is not the token of this service."
 
 
 class Auth:
-    """ASGI middleware before everything. ``people`` is None when only this machine reaches the port."""
+    """ASGI middleware before everything. ``people`` is None when only this machine reaches the port.
+
+    ``sign_in`` makes the page that asks a browser for the token; its argument says why the last try failed.
+    """
 
     def __init__(
         self,
@@ -36,11 +38,13 @@ class Auth:
         *,
         people: TokenFile | None,
         workers: TokenFile,
+        sign_in: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._people = people
         self._workers = workers
+        self._sign_in_page = sign_in
         self._guesses = Guesses(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +99,7 @@ class Auth:
                 return await _answer(refusal, scope, receive, send)
             await asyncio.sleep(wait)
         if browser:
-            page = boot_page.sign_in_page(WRONG if guessed else "")
+            page = self._sign_in_page(WRONG if guessed else "")
             return await HTMLResponse(page, 401, headers=_NOT_KEPT)(scope, receive, send)
         refusal = answer(
             401, "this token is not right" if guessed else "a token is needed", code="invalid_token",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from services.queue.queue import Queue
 
 Answer = TypeVar("Answer")
+StudioState = Literal["starting", "ready", "failed"]
 
 
 class Context:
@@ -28,6 +29,7 @@ class Context:
         self.crew = Crew()
         self.boot = Boot(settings.data_dir, self.crew)
         self.bell = Bell()
+        self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None
         self._opening = Lock()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from bootstrap.errors import KitError
-from services.front import boot_state, studio
+from services.front import boot_state
 from services.front.context import Context, Shared
 
 router = APIRouter(tags=["health"])
@@ -41,11 +41,11 @@ async def ping(context: Shared) -> Response:
 
 
 @router.get("/status", summary="Everything")
-async def status(request: Request, context: Shared) -> dict[str, Any]:
+async def status(context: Shared) -> dict[str, Any]:
     plan = context.boot.plan()
     return {
         "boot": context.boot.document(),
-        "studio": studio.state(request.app),
+        "studio": context.studio,
         "workers": [asdict(report) for report in context.crew.all()],
         "queue": await _queue(context, plan.model if plan else None),
         "plan": plan.model_dump(mode="json") if plan else None,

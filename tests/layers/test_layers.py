@@ -96,6 +96,15 @@ def test_the_front_and_the_jobs_do_not_import_engines() -> None:
         assert broken(rule, who, "services.engines") == []
 
 
+def test_pages_stand_above_the_routes() -> None:
+    rule = "app.assemble hands pages in"
+    pages = ("services.front.pages", "services.front.studio")
+    below = [each for each in FILES if within(module_of(each), "services.front")]
+    below = [each for each in below if not any(within(module_of(each), page) for page in pages)]
+    for who in {module_of(each) for each in below} - {"services.front", "services.front.app"}:
+        assert broken(rule, who, *pages) == []
+
+
 @pytest.mark.parametrize("module", ["bootstrap.cli", "services.parameters"])
 def test_what_starts_first_loads_nothing_heavy(module: str) -> None:
     """What ast cannot see: a light module that pulls in a heavy one by way of a library."""

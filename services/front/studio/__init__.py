@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Literal
 
 from fastapi import FastAPI
 
 from bootstrap.choose.plan import Plan
+from services.front.context import Context
 
 log = logging.getLogger("kinokit.front")
 
@@ -16,35 +16,24 @@ PATH = "/studio"
 NAME = "studio"
 
 
-async def attach(app: FastAPI, plan: Plan) -> None:
+async def attach(app: FastAPI, plan: Plan, context: Context) -> None:
     """Build the studio, mount it at ``PATH`` and keep it alive until this task is cancelled.
 
     Run it as a task on the app's own loop: Gradio starts and stops on the loop that serves it. Building takes
-    seconds and happens in a thread. Once ``attached(app)``, ``GET /`` should lead to ``studio/``.
+    seconds and happens in a thread. Once ``context.studio`` is "ready", ``GET /`` should lead to ``studio/``.
     """
-    app.state.studio = "starting"
+    context.studio = "starting"
     try:
         studio = await asyncio.to_thread(_build, plan)
         async with studio.router.lifespan_context(studio):
             app.mount(PATH, studio, name=NAME)
-            app.state.studio = "ready"
+            context.studio = "ready"
             await asyncio.Event().wait()
     except Exception:
-        app.state.studio = "failed"
+        context.studio = "failed"
         log.exception("the studio could not be started; the API goes on")
     finally:
         app.router.routes[:] = [route for route in app.router.routes if getattr(route, "name", "") != NAME]
-
-
-def state(app: FastAPI) -> Literal["starting", "ready", "failed"] | None:
-    """None where no studio was asked for."""
-    found: Literal["starting", "ready", "failed"] | None = getattr(app.state, "studio", None)
-    return found
-
-
-def attached(app: FastAPI) -> bool:
-    """Is the studio there to be opened?"""
-    return state(app) == "ready"
 
 
 def _build(plan: Plan) -> FastAPI:

@@ -210,7 +210,8 @@ def test_a_web_socket_without_the_token_is_closed(tmp_path: Path, headers: list[
 
         scope = {"type": "websocket", "path": "/studio/live", "query_string": b"", "headers": headers}
         people, workers = TokenFile(tmp_path / "token"), TokenFile(tmp_path / "worker-token")
-        await Auth(never, people=people, workers=workers)(scope, receive, send)
+        auth = Auth(never, people=people, workers=workers, sign_in=str)
+        await auth(scope, receive, send)
         return sent
 
     assert [message["type"] for message in asyncio.run(connect())] == ["websocket.close"]
