@@ -218,7 +218,6 @@ OTHERS = frozenset(
         "CONTAINER",
         "AS_ROOT",
         "IMAGE",
-        "MANIFESTS",
     )
 )
 

@@ -1,4 +1,4 @@
-"""The commands that only look: what would run here, with which settings, from which manifest.
+"""One file for each command of bootstrap: a function with typer's annotations, or a typer application.
 
-Each is a plain function with typer's annotations; ``bootstrap.cli`` puts the application together.
+``bootstrap.cli`` lists them and imports one when it is used.
 """

@@ -10,8 +10,6 @@ from bootstrap.platforms.order import Form, Order, docker_options
 NAME = "vast"
 TITLE = "Vast.ai"
 PROXY_TIMEOUT_SECONDS: float | None = None  # ports are mapped as they are
-# Numbers from here on are the same inside and outside.
-FIRST_IDENTITY_PORT = 70000
 
 
 def is_here(env: Env) -> bool:

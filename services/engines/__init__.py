@@ -1,1 +1,1 @@
-"""The models: one file per family. Torch is imported only when an engine is used."""
+"""The models: one folder for each family, and what they share. Torch is imported when an engine is used."""

@@ -1,1 +1,1 @@
-"""Frames and files: encode, fit, join. No engine."""
+"""Frames and files: fit a photo, encode a clip, put clips into one grid. No engine."""

@@ -69,9 +69,7 @@ def _page(plan: Plan) -> gr.Blocks:
         with gr.Row(elem_id="k-desk"):
             with gr.Column(elem_id="k-form", scale=2, min_width=300):
                 fields = form.components(plan)
-                gr.HTML(
-                    '<div id="k-wrong" role="alert" hidden></div>', js_on_load=None, elem_id="k-wrong-place"
-                )
+                gr.HTML(WRONG, js_on_load=None, elem_id="k-wrong-place")
                 make = gr.Button(form.make_label(plan), variant="primary", elem_id="k-make")
             with gr.Column(elem_id="k-main", scale=3, min_width=300):
                 screen = gr.HTML(
