@@ -32,5 +32,6 @@ lock postgres --extra postgres
 lock dev --extra dev
 
 # RunPod's SDK contradicts Gradio's needs, so its bridge has a virtual environment of its own.
-printf 'httpx>=0.28,<1\nrunpod>=1.12,<2\n' | "$uv" pip compile "${options[@]}" --generate-hashes - >requirements/serverless.txt
+printf 'httpx>=0.28,<1\nrunpod>=1.12,<2\n' | "$uv" pip compile "${options[@]}" --generate-hashes - \
+    --output-file requirements/serverless.txt >/dev/null # as an output file its versions are kept
 echo "requirements/serverless.txt: $(grep -c '==' requirements/serverless.txt) packages"
