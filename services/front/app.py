@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import ipaddress
 import logging
+import math
 import os
 import signal
 import socket
@@ -99,7 +100,7 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
 
 async def _upkeep(context: Context) -> None:
     """Leases that ran out, videos that are too old, folders that nobody knows."""
-    purged_at, said = 0.0, ""
+    purged_at, said = -math.inf, ""  # the clock of a machine that has just started is near zero
     while True:
         try:
             if await run_in_threadpool(lambda: context.queue.take_back()):
