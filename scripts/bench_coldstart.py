@@ -30,7 +30,7 @@ import httpx
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from bootstrap.choose import manifest
+from bootstrap.choose import manifest, reading
 from bootstrap.choose.manifest import Manifest
 from tests.hub import Hub
 
@@ -91,7 +91,7 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[Case]:
-    model = manifest.load(options.gpu or options.model)
+    model = reading.load(options.gpu or options.model)
     local = random_files(model, options.files or folder / "files") if options.gpu else shipped_files(model)
     link = options.mbit * 1e6 / 8
     with serving(local, link) as hub:

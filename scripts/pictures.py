@@ -25,7 +25,8 @@ import skimage.data
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from bootstrap.choose import planning, reading
+from bootstrap.choose import reading
+from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import Choice
 from services.engines import wan
 
@@ -76,7 +77,7 @@ def contact_sheet(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = reading.MANIFEST_FOLDER / "demo-wan"
         choice = Choice(profile, (), ())
-        plan = planning.build(manifest, choice, files=files, data_dir=Path(folder), threads=2)
+        plan = Plan.build(manifest, choice, files=files, data_dir=Path(folder), threads=2)
         engine = wan.load(plan, lambda *_: None)
         for seed, prompt in enumerate(PROMPTS):
             values = {**plan.defaults, "prompt": prompt, "width": 128, "height": 128, "seed": seed}

@@ -142,10 +142,3 @@ class Manifest(Strict):
     def download_bytes(self) -> int:
         """What all files weigh together."""
         return sum(file.bytes for file in self.files)
-
-
-def load(name_path_or_url: str) -> Manifest:
-    """A shipped model's name, a path that ends in .yaml, or an https address; KitError with every mistake."""
-    from bootstrap.choose import reading  # which imports this schema
-
-    return reading.load(name_path_or_url)

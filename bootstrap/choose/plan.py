@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from bootstrap.choose.manifest import Limits
+from bootstrap import __version__
+from bootstrap.choose.manifest import Limits, Manifest
+from bootstrap.choose.profile import Choice
 
 
 class Plan(BaseModel):
@@ -33,6 +35,42 @@ class Plan(BaseModel):
     data_dir: Path
     arrivals: Path | None = None  # see bootstrap.launch.arrivals; None: all files are there
 
+    @classmethod
+    def build(
+        cls,
+        manifest: Manifest,
+        choice: Choice,
+        *,
+        files: Path,
+        data_dir: Path,
+        threads: int,
+        arrivals: Path | None = None,
+    ) -> Plan:
+        """The plan of a choice that fits. ``files`` is the folder that holds all of the manifest's files;
+        ``arrivals`` is where the boot tells which of them are there, None when all are.
+        """
+        profile = choice.profile
+        assert profile is not None, "a plan is made only of a choice that fits"
+        return cls(
+            kit_version=__version__,
+            model=manifest.name,
+            title=manifest.title,
+            family=manifest.family,
+            inputs=manifest.inputs,
+            device=profile.needs.device,
+            gpu_groups=tuple(tuple(gpu.uuid for gpu in group) for group in choice.gpu_groups),
+            profile=profile.name,
+            settings=profile.settings,
+            components={role: _located(manifest, path, files) for role, path in manifest.components.items()},
+            config=_config(manifest, files),
+            defaults={**manifest.defaults, **profile.defaults},
+            recipe=manifest.recipe,
+            limits=profile.limits or manifest.limits,
+            threads=threads,
+            data_dir=data_dir.absolute(),
+            arrivals=arrivals,
+        )
+
     def write(self, path: Path) -> None:
         """Write atomically, so that a reader never sees half a plan."""
         part = path.with_suffix(".tmp")
@@ -42,3 +80,17 @@ class Plan(BaseModel):
     @classmethod
     def read(cls, path: Path) -> Plan:
         return cls.model_validate_json(path.read_text())
+
+
+def _located(manifest: Manifest, path: str, files: Path) -> Path:
+    """The absolute path of a component: one of the files, or a folder of them."""
+    kept_at = next((file.kept_at for file in manifest.files if file.path == path), path)
+    return files.absolute() / kept_at
+
+
+def _config(manifest: Manifest, files: Path) -> str | None:
+    """A folder among the files as an absolute path; else the name of a folder that the engines bring."""
+    config = manifest.config
+    if config and any(file.kept_at.startswith(f"{config}/") for file in manifest.files):
+        return str(files.absolute() / config)
+    return config

@@ -11,7 +11,7 @@ import typer
 
 from bootstrap import fetch as fetching
 from bootstrap import settings
-from bootstrap.choose import manifest
+from bootstrap.choose import reading
 from bootstrap.commands import text
 from bootstrap.fetch import Progress
 from bootstrap.launch import location
@@ -36,7 +36,7 @@ def fetch(
     flags = {"model": model, "data_dir": data_dir, "verify": verify or None}
     chosen = settings.load(flags, os.environ, config).settings
     store = location.of(chosen, os.environ).data_dir / "models"
-    wanted = manifest.load(chosen.model)
+    wanted = reading.load(chosen.model)
     token = chosen.hf_token.get_secret_value() if chosen.hf_token else fetching.saved_token()
     terminal = Terminal(sys.stdout)
     terminal.say(f"licence: {text.licence(wanted.licence, token_missing=token is None)}")

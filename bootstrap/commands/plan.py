@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bootstrap import __version__, detect, settings
-from bootstrap.choose import catalogue, manifest
+from bootstrap.choose import catalogue, reading
 from bootstrap.choose.catalogue import Entry
 from bootstrap.choose.profile import Verdict
 from bootstrap.commands import text
@@ -52,7 +52,7 @@ def plan(
     here = location.of(chosen, os.environ)
     machine = detect.detect(os.environ, here.data_dir)
     machine = whatif.machine(machine, gpus=gpu or (), ram=ram, disk=disk, cpus=cpus)
-    wanted = manifest.load(chosen.model)
+    wanted = reading.load(chosen.model)
     names = [each.name for each in wanted.profiles]
     if chosen.profile is not None and chosen.profile not in names:
         raise KitError(

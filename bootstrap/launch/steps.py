@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bootstrap import data_directory, detect, fetch
-from bootstrap.choose import catalogue, manifest, planning
+from bootstrap.choose import catalogue, reading
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.refusal import found
@@ -53,12 +53,12 @@ class Boot:
             self.document.find(machine.findings)
             self.document.end("detect", found(machine))
         with self._phase("choose"):
-            model = manifest.load(self.settings.model)
+            model = reading.load(self.settings.model)
             self.document.set(model=model.name, title=model.title)
             chosen = self._choose(model, machine)
         home = fetch.home(model, manifest_dir=Path(), store=self.data_dir / "models")
         told_in = self.data_dir.absolute() / data_directory.ARRIVALS
-        plan = planning.build(
+        plan = Plan.build(
             model,
             chosen.choice,
             files=home,

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from bootstrap.choose import manifest
+from bootstrap.choose import reading
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.plan import Plan
 
@@ -193,7 +193,7 @@ def ones(tensor: torch.Tensor, dtype: torch.dtype = torch.float16) -> bytes:
 
 def make(folder: Path, name: str, layers: int = 0) -> Model:
     """Write what is missing of a shipped model's files; ``layers``: fewer than the real model has."""
-    shipped = manifest.load(name)
+    shipped = reading.load(name)
     assert shipped.config is not None
     configs = folder / name / "configs"
     write_configs(CONFIGS / Path(shipped.config).name, configs, layers)

@@ -237,10 +237,10 @@ def _out_of_memory(plan: Plan, error: Exception) -> str:
 
 def _smaller(plan: Plan) -> str:
     """Advice: the next profile of the model that needs less memory and runs wherever this one does."""
-    from bootstrap.choose import manifest, profile  # only for this message
+    from bootstrap.choose import profile, reading  # only for this message
 
     try:
-        following = profile.smaller(manifest.load(plan.model), plan.profile)
+        following = profile.smaller(reading.load(plan.model), plan.profile)
     except KitError:
         following = None
     if following is None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import yaml
 
-from bootstrap.choose import manifest
+from bootstrap.choose import manifest, reading
 from tests import hub
 from tests.hub import Hub
 from tests.journeys.kit import Kit, is_alive, wait_for
@@ -43,7 +43,7 @@ def kit(tmp_path: Path, server: Hub) -> Iterator[Kit]:
 
 
 def remote_demo(folder: Path, server: Hub) -> Path:
-    demo = manifest.load("demo")
+    demo = reading.load("demo")
     assert demo.source.folder is not None
     files = manifest.MANIFEST_FOLDER / demo.source.folder
     repo = server.add(REPO, {file.path: (files / file.path).read_bytes() for file in demo.files})

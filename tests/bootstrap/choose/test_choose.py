@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootstrap.choose import manifest
+from bootstrap.choose import reading
 from bootstrap.choose.manifest import Limits, Manifest, Needs, Profile
 from bootstrap.choose.profile import Choice, choose, smaller
 from bootstrap.detect.machine import GIB, Gpu, Machine
@@ -46,7 +46,7 @@ def profile(
 
 
 # Its own numbers, so that a new measurement in a manifest does not change what is promised here.
-WAN = manifest.load("wan22").model_copy(
+WAN = reading.load("wan22").model_copy(
     update={
         "profiles": (
             profile("full", 62, 24, 8.9),
@@ -207,13 +207,13 @@ def test_one_profile_can_be_asked_for() -> None:
 @pytest.mark.parametrize("name", ["svd", "svd-xt", "svd-xt-1-1", "wan22", "wan22-i2v", "wan22-5b"])
 @pytest.mark.parametrize("card", ["RTX 4090", "L40S", "H100 80GB", "H200"])
 def test_every_shipped_model_runs_on_the_cards_that_people_rent(name: str, card: str) -> None:
-    assert choose(manifest.load(name), machine(gpu(card))).profile is not None
+    assert choose(reading.load(name), machine(gpu(card))).profile is not None
 
 
 @pytest.mark.parametrize("name", ["svd", "svd-xt", "svd-xt-1-1", "wan22", "wan22-i2v", "wan22-5b"])
 def test_shipped_profiles_stand_best_first(name: str) -> None:
     """A later profile that asks for as much as an earlier one could never be taken."""
-    shipped: Manifest = manifest.load(name)
+    shipped: Manifest = reading.load(name)
     for place, later in enumerate(shipped.profiles):
         for earlier in shipped.profiles[:place]:
             assert not _asks_for_no_more(earlier.needs, later.needs), (
@@ -233,7 +233,7 @@ def _asks_for_no_more(one: Needs, other: Needs) -> bool:
 
 def test_limits_of_a_profile_are_whole_limits() -> None:
     for name in ("wan22", "wan22-i2v", "wan22-5b", "svd", "svd-xt", "svd-xt-1-1"):
-        shipped = manifest.load(name)
+        shipped = reading.load(name)
         for each in shipped.profiles:
             limits: Limits = each.limits or shipped.limits
             assert limits.size_multiple == shipped.limits.size_multiple, f"{name} {each.name}"
@@ -256,5 +256,5 @@ def test_limits_of_a_profile_are_whole_limits() -> None:
 def test_the_next_smaller_profile_takes_less_and_runs_on_the_same_gpu(
     model: str, profile: str, expected: str | None
 ) -> None:
-    found = smaller(manifest.load(model), profile)
+    found = smaller(reading.load(model), profile)
     assert (found and found.name) == expected

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bootstrap.choose import manifest, reading
+from bootstrap.choose import reading
 from bootstrap.choose.manifest import MANIFEST_FOLDER
 from bootstrap.choose.reading import BadManifest
 from bootstrap.commands.manifest import schema_text
@@ -290,12 +290,12 @@ def test_the_error_says_how_many_and_what_to_do() -> None:
 
 @pytest.mark.parametrize("name", sorted(reading.shipped()))
 def test_shipped_manifests_are_good_and_named_as_their_file(name: str) -> None:
-    assert manifest.load(name).name == name
+    assert reading.load(name).name == name
 
 
 def test_the_sizes_of_the_published_models_add_up() -> None:
     totals = {
-        name: manifest.load(name).download_bytes for name in ("svd-xt", "svd-xt-1-1", "wan22", "wan22-i2v")
+        name: reading.load(name).download_bytes for name in ("svd-xt", "svd-xt-1-1", "wan22", "wan22-i2v")
     }
     assert totals == {
         "svd-xt": 4_509_188_841,
@@ -309,7 +309,7 @@ def test_only_the_gated_model_has_files_without_a_hash() -> None:
     unknown = {
         name
         for name in reading.shipped()
-        for file in manifest.load(name).files
+        for file in reading.load(name).files
         if file.sha256 is None and file.git_oid is None
     }
     assert unknown == {"svd-xt-1-1"}
@@ -323,25 +323,25 @@ def test_the_schema_for_editors_is_current() -> None:
 
 def test_a_manifest_of_ones_own_is_loaded_from_its_path(tmp_path: Path) -> None:
     (tmp_path / "anime.yaml").write_text(GOOD)
-    assert manifest.load(str(tmp_path / "anime.yaml")).name == "anime"
+    assert reading.load(str(tmp_path / "anime.yaml")).name == "anime"
 
 
 def test_a_local_folder_lies_beside_its_manifest(tmp_path: Path) -> None:
     text = GOOD.replace("repo: somebody/svd-anime", "folder: weights")
     text = text.replace("  revision: 9e43909513c6714f1bc78bcb44d96e733cd242aa\n", "")
     (tmp_path / "anime.yaml").write_text(text)
-    assert manifest.load(str(tmp_path / "anime.yaml")).source.folder == str(tmp_path / "weights")
+    assert reading.load(str(tmp_path / "anime.yaml")).source.folder == str(tmp_path / "weights")
 
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
     with pytest.raises(KitError) as error:
-        manifest.load("wan23")
+        reading.load("wan23")
     assert "wan22" in error.value.fix
 
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(KitError, match="there is no manifest"):
-        manifest.load(str(tmp_path / "none.yaml"))
+        reading.load(str(tmp_path / "none.yaml"))
 
 
 def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
@@ -349,13 +349,13 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(2 * 1024**2)
     with pytest.raises(KitError, match="larger than 1 MiB"):
-        manifest.load(str(path))
+        reading.load(str(path))
 
 
 def test_text_in_another_encoding_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "anime.yaml").write_bytes(GOOD.replace("anime", "アニメ").encode("shift_jis"))
     with pytest.raises(KitError, match="not UTF-8"):
-        manifest.load(str(tmp_path / "anime.yaml"))
+        reading.load(str(tmp_path / "anime.yaml"))
 
 
 @pytest.fixture
@@ -387,18 +387,18 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_a_manifest_is_loaded_from_an_https_address(site: str, tmp_path: Path) -> None:
     (tmp_path / "www/anime.yaml").write_text(GOOD)
-    assert manifest.load(f"{site}/anime.yaml").name == "anime"
+    assert reading.load(f"{site}/anime.yaml").name == "anime"
 
 
 def test_a_bad_manifest_from_the_net_tells_its_mistakes_too(site: str, tmp_path: Path) -> None:
     (tmp_path / "www/anime.yaml").write_text(GOOD.replace("family: svd", "family: x"))
     with pytest.raises(BadManifest, match="line 4, family"):
-        manifest.load(f"{site}/anime.yaml")
+        reading.load(f"{site}/anime.yaml")
 
 
 def test_an_address_without_a_manifest(site: str) -> None:
     with pytest.raises(KitError, match="could not be read"):
-        manifest.load(f"{site}/none.yaml")
+        reading.load(f"{site}/none.yaml")
 
 
 def test_a_manifest_from_the_net_cannot_name_a_local_folder(site: str, tmp_path: Path) -> None:
@@ -406,12 +406,12 @@ def test_a_manifest_from_the_net_cannot_name_a_local_folder(site: str, tmp_path:
     text = text.replace("  revision: 9e43909513c6714f1bc78bcb44d96e733cd242aa\n", "")
     (tmp_path / "www/anime.yaml").write_text(text)
     with pytest.raises(KitError, match="names a local folder"):
-        manifest.load(f"{site}/anime.yaml")
+        reading.load(f"{site}/anime.yaml")
 
 
 def test_an_unencrypted_address_is_refused() -> None:
     with pytest.raises(KitError, match="https"):
-        manifest.load("http://example.org/anime.yaml")
+        reading.load("http://example.org/anime.yaml")
 
 
 def test_a_git_blob_id_is_what_git_says() -> None:

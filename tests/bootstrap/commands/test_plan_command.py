@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bootstrap import fetch
-from bootstrap.choose import manifest
+from bootstrap.choose import reading
 from bootstrap.choose.refusal import NoFit
 from bootstrap.cli import app
 from bootstrap.errors import KitError
@@ -53,7 +53,7 @@ def test_a_card_that_fits() -> None:
     assert document["workers"] == 1
     assert document["threads"] == 8
     assert document["gpu_groups"] == [["WHAT-IF-0"]]
-    assert document["model"]["missing_bytes"] == manifest.load("svd-xt").download_bytes
+    assert document["model"]["missing_bytes"] == reading.load("svd-xt").download_bytes
     assert document["machine"]["disk_free_bytes"] == 100 * 1024**3
     assert document["platform"]["data_dir"].endswith("data")
     assert document["refusal"] is None
@@ -74,7 +74,7 @@ def test_the_refusal_is_one_screen_with_everything_in_it() -> None:
     assert refusal.exit_code == 2
     text = str(refusal)
     assert len(text.splitlines()) <= 12
-    least = min(profile.needs.vram_gib for profile in manifest.load("wan22").profiles)
+    least = min(profile.needs.vram_gib for profile in reading.load("wan22").profiles)
     assert f"an NVIDIA GPU with at least {least:g} GiB" in text  # what is missing
     assert "no GPU, 2 CPU cores, 16 GiB of host memory, 100 GiB of disk" in text  # what was found
     assert "demo" in text.partition("runs here")[2].splitlines()[0]  # which models do fit
@@ -153,12 +153,12 @@ def test_what_is_not_known_is_said_to_be_not_known() -> None:
 def test_an_unknown_profile_names_the_known_ones() -> None:
     result = run("plan", "--model", "wan22", "--profile", "fastest")
     assert isinstance(result.exception, KitError)
-    assert manifest.load("wan22").profiles[0].name in result.exception.fix
+    assert reading.load("wan22").profiles[0].name in result.exception.fix
 
 
 def test_a_model_that_is_there_needs_no_disk(clean_environment: Path) -> None:
     store = clean_environment / "store"
-    demo = manifest.load("demo")
+    demo = reading.load("demo")
     fetch.fetch(
         demo,
         manifest_dir=Path(),
@@ -233,7 +233,7 @@ def test_a_mistyped_command_gets_a_suggestion() -> None:
 
 def test_startup_says_which_smaller_gpus_would_do() -> None:
     told = run("startup", "--platform", "vast", "--model", "wan22").stdout
-    for profile in manifest.load("wan22").profiles:
+    for profile in reading.load("wan22").profiles:
         named = f"{profile.name} ({profile.needs.vram_gib:g} GiB"
         assert (named in told) == (not profile.name.endswith("-exact")), profile.name
     assert "--profile" not in run("startup", "--platform", "vast", "--profile", "stream").stdout

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.choose import manifest
+from bootstrap.choose import reading
 from bootstrap.errors import KitError
 from bootstrap.fetch.progress import FileProgress, State
 from bootstrap.launch import history, waterfall
@@ -25,7 +25,7 @@ def boot(*spans: tuple[str, str, float, float, int | None], model: str = "wan22"
 
 
 def predict(**changes: Any) -> forecast.Forecast:
-    model = manifest.load("wan22")
+    model = reading.load("wan22")
     given: dict[str, Any] = {
         "missing_bytes": model.download_bytes, "gpu": "NVIDIA H200", "link_bytes_per_second": GBIT,
         "dollars_per_hour": 2.4,
@@ -35,7 +35,7 @@ def predict(**changes: Any) -> forecast.Forecast:
 
 def test_imports_and_loading_hide_behind_the_download_but_for_the_file_that_comes_last() -> None:
     said = predict()
-    size = manifest.load("wan22").download_bytes
+    size = reading.load("wan22").download_bytes
     largest = 14_293_923_632
     assert said.download_seconds == pytest.approx(size / GBIT * 1.05)
     assert said.load_seconds == pytest.approx(1 + size / 12.7e9)
@@ -51,7 +51,7 @@ def test_a_warm_volume_waits_for_the_imports_and_the_disk() -> None:
 
 
 def said_bytes() -> int:
-    return manifest.load("wan22").download_bytes
+    return reading.load("wan22").download_bytes
 
 
 def test_what_nobody_measured_is_not_known() -> None:

@@ -17,8 +17,9 @@ from scipy.stats import spearmanr
 from skimage.color import rgb2gray
 from skimage.registration import optical_flow_tvl1
 
-from bootstrap.choose import planning, reading
+from bootstrap.choose import reading
 from bootstrap.choose.manifest import MANIFEST_FOLDER
+from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import Choice
 from services.engines import svd
 
@@ -46,7 +47,7 @@ def clip(photos: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> C
     profile = next(profile for profile in manifest.profiles if profile.needs.device == "cpu")
     folder = MANIFEST_FOLDER / "demo"
     data_dir = tmp_path_factory.mktemp("data")
-    plan = planning.build(manifest, Choice(profile, (), ()), files=folder, data_dir=data_dir, threads=2)
+    plan = Plan.build(manifest, Choice(profile, (), ()), files=folder, data_dir=data_dir, threads=2)
     engine = svd.load(plan, lambda *_: None)
     known: dict[tuple[Any, ...], Frames] = {}
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from skimage.color import rgb2gray
 from skimage.registration import optical_flow_tvl1
 
-from bootstrap.choose import planning, reading
+from bootstrap.choose import reading
 from bootstrap.choose.manifest import MANIFEST_FOLDER
+from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import Choice
 from services.engines import wan
 
@@ -43,7 +44,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Frames]:
     profile = next(profile for profile in manifest.profiles if profile.needs.device == "cpu")
     data_dir = tmp_path_factory.mktemp("data")
     files = MANIFEST_FOLDER / "demo-wan"
-    plan = planning.build(manifest, Choice(profile, (), ()), files=files, data_dir=data_dir, threads=2)
+    plan = Plan.build(manifest, Choice(profile, (), ()), files=files, data_dir=data_dir, threads=2)
     engine = wan.load(plan, lambda *_: None)
     made = {}
     for seed, prompt in enumerate(PROMPTS):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap.choose import planning, reading
+from bootstrap.choose import reading
 from bootstrap.choose.manifest import Limits
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import Choice
@@ -395,7 +395,7 @@ WAN_MODELS = ("wan22", "wan22-i2v", "wan22-5b")
 def shipped(model: str, profile: str) -> Plan:
     found = reading.load(model)
     chosen = next(each for each in found.profiles if each.name == profile)
-    return planning.build(found, Choice(chosen, (), ()), files=Path("f"), data_dir=Path("d"), threads=2)
+    return Plan.build(found, Choice(chosen, (), ()), files=Path("f"), data_dir=Path("d"), threads=2)
 
 
 def asked_of(made: Plan, **given: Any) -> Request:

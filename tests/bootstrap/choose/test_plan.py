@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from bootstrap import fetch
-from bootstrap.choose import manifest, planning
+from bootstrap.choose import reading
 from bootstrap.choose.manifest import Limits, Manifest, Needs, Profile
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import choose
@@ -23,31 +23,31 @@ MACHINE = Machine(
 
 def build(model: Manifest, tmp_path: Path) -> Plan:
     choice = choose(model, MACHINE)
-    return planning.build(model, choice, files=tmp_path / "files", data_dir=tmp_path, threads=8)
+    return Plan.build(model, choice, files=tmp_path / "files", data_dir=tmp_path, threads=8)
 
 
 @pytest.mark.parametrize("name", ["svd", "svd-xt", "svd-xt-1-1", "wan22", "wan22-i2v", "wan22-5b"])
 def test_a_plan_survives_its_file(name: str, tmp_path: Path) -> None:
-    plan = build(manifest.load(name), tmp_path)
+    plan = build(reading.load(name), tmp_path)
     plan.write(tmp_path / "plan.json")
     assert Plan.read(tmp_path / "plan.json") == plan
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
 
 
 def test_each_group_of_gpus_is_named_by_what_cuda_takes(tmp_path: Path) -> None:
-    assert build(manifest.load("wan22"), tmp_path).gpu_groups == (("GPU-0",), ("GPU-1",))
+    assert build(reading.load("wan22"), tmp_path).gpu_groups == (("GPU-0",), ("GPU-1",))
 
 
 def test_components_are_absolute_paths_of_files_or_folders(tmp_path: Path) -> None:
-    wan = build(manifest.load("wan22"), tmp_path)
+    wan = build(reading.load("wan22"), tmp_path)
     files = tmp_path / "files"
     assert wan.components["vae"] == files / "split_files/vae/wan_2.1_vae.safetensors"
     assert set(wan.components) == {"high_noise", "low_noise", "text_encoder", "vae", "lora_high", "lora_low"}
-    assert build(manifest.load("svd-xt"), tmp_path).components == {"pipeline": files}
+    assert build(reading.load("svd-xt"), tmp_path).components == {"pipeline": files}
 
 
 def test_a_file_that_is_kept_elsewhere_is_found_there(tmp_path: Path) -> None:
-    model = manifest.load("wan22")
+    model = reading.load("wan22")
     moved = tuple(file.model_copy(update={"target": f"kept/{Path(file.path).name}"}) for file in model.files)
     plan = build(model.model_copy(update={"files": moved}), tmp_path)
     assert plan.components["vae"] == tmp_path / "files/kept/wan_2.1_vae.safetensors"
@@ -55,19 +55,19 @@ def test_a_file_that_is_kept_elsewhere_is_found_there(tmp_path: Path) -> None:
 
 def test_plan_and_fetch_agree_on_where_components_lie(tmp_path: Path) -> None:
     for name in ("svd-xt", "wan22", "demo", "demo-wan"):
-        model = manifest.load(name)
+        model = reading.load(name)
         home = fetch.home(model, manifest_dir=Path(), store=tmp_path)
-        plan = planning.build(model, choose(model, MACHINE), files=home, data_dir=tmp_path, threads=1)
+        plan = Plan.build(model, choose(model, MACHINE), files=home, data_dir=tmp_path, threads=1)
         assert plan.components == fetch.component_paths(model, manifest_dir=Path(), store=tmp_path)
 
 
 def test_the_engines_configs_are_named_and_a_models_own_are_a_path(tmp_path: Path) -> None:
-    assert build(manifest.load("wan22"), tmp_path).config == "wan2.2_t2v_a14b"
-    assert build(manifest.load("demo-wan"), tmp_path).config == str(tmp_path / "files/config")
+    assert build(reading.load("wan22"), tmp_path).config == "wan2.2_t2v_a14b"
+    assert build(reading.load("demo-wan"), tmp_path).config == str(tmp_path / "files/config")
 
 
 def test_a_profile_that_allows_less_brings_its_limits_and_defaults(tmp_path: Path) -> None:
-    model = manifest.load("svd-xt")
+    model = reading.load("svd-xt")
     small = Profile(
         name="small",
         title="Less",
@@ -77,7 +77,7 @@ def test_a_profile_that_allows_less_brings_its_limits_and_defaults(tmp_path: Pat
     )
     both = model.model_copy(update={"profiles": (*model.profiles, small)})
     choice = choose(both, MACHINE, profile="small")
-    plan = planning.build(both, choice, files=tmp_path, data_dir=tmp_path, threads=1)
+    plan = Plan.build(both, choice, files=tmp_path, data_dir=tmp_path, threads=1)
     assert plan.limits == small.limits
     assert plan.defaults == {**model.defaults, "size": "640x384"}
     assert build(model, tmp_path).limits == model.limits
@@ -85,4 +85,4 @@ def test_a_profile_that_allows_less_brings_its_limits_and_defaults(tmp_path: Pat
 
 def test_a_plan_cannot_be_changed(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
-        build(manifest.load("svd-xt"), tmp_path).threads = 2  # type: ignore[misc]
+        build(reading.load("svd-xt"), tmp_path).threads = 2  # type: ignore[misc]
