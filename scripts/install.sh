@@ -57,14 +57,14 @@ for group in "${groups[@]}"; do
     [ -f "requirements/$group.txt" ] || die "there is no group \"$group\"" "use some of: gpu ui postgres dev"
     files+=("requirements/$group.txt")
 done
-sum=$(cat pyproject.toml requirements/torch-*.txt "${files[@]}" | cksum)
+sum=$(cat pyproject.toml requirements/torch-*.txt requirements/uv.txt "${files[@]}" | cksum)
 stamp="$venv/installed ${groups[*]}"
 [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] && exit 0
 
 started=$SECONDS
 [ -x "$venv/bin/python" ] || create_venv
 echo "installing ${groups[*]} into $venv"
-"$venv/bin/pip" install --quiet uv==0.13.8 || echo "uv could not be installed; pip does the work, more slowly"
+"$venv/bin/pip" install --quiet --requirement requirements/uv.txt || echo "uv could not be installed; pip does the work, more slowly"
 case " ${groups[*]} " in *" gpu "*) install_torch ;; esac
 install_locked "${files[@]}"
 case " ${groups[*]} " in *" dev "*) install_triton ;; esac

@@ -93,7 +93,7 @@ if [ -n "$code" ]; then
     if [ "$(cat "$home/core.sum" 2> /dev/null)" != "$sum" ]; then
         say "installing the thin core"
         # uv fetches side by side what pip fetches one after the other; where it cannot be had, pip does it.
-        "$bin/pip" install -q --no-compile uv==0.13.8 || say "no uv here; pip does the work, more slowly"
+        "$bin/pip" install -q --no-compile -r "$code/requirements/uv.txt" || say "no uv here; pip does the work, more slowly"
         "$bin/uv" pip install -q --python "$bin/python" --no-deps -r "$code/requirements/core.txt" \
             || "$bin/pip" install -q --no-deps --no-compile -r "$code/requirements/core.txt" \
             || die "the core packages could not be installed" "check the network of this host; the lines above say what failed"

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tests.images.engine import CACHE, ROOT, Engine
 
-UV = "uv==0.13.8"  # as scripts/start.sh has it
-REQUIREMENTS = ("core", "gpu", "ui", "serverless")
+REQUIREMENTS = ("core", "gpu", "ui", "serverless", "uv")
 
 
 def debian(engine: Engine) -> str:
@@ -44,7 +43,7 @@ def debian(engine: Engine) -> str:
 
 def _digest() -> str:
     files = [ROOT / "requirements" / f"{name}.txt" for name in REQUIREMENTS]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files) + UV.encode()).hexdigest()[:12]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def wheel_folder() -> Path:
@@ -56,7 +55,7 @@ def wheel_folder() -> Path:
             subprocess.run(
                 [*download, "-d", str(folder), "-r", str(ROOT / f"requirements/{name}.txt")], check=True
             )
-        subprocess.run([*download, "-d", str(folder), "torch==2.13.0", UV], check=True)
+        subprocess.run([*download, "-d", str(folder), "torch==2.13.0"], check=True)
         (folder / "complete").touch()
     return folder
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.images import bases, engine
+from tests.images import bases, chain, engine
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +23,15 @@ def docker() -> Iterator[engine.Engine]:
 def images(docker: engine.Engine) -> dict[str, str]:
     """Every image of the chain, built from its real Dockerfile; the tag of each by name."""
     wheels = bases.wheels(docker)
-    docker.build("base", "kinokit-base:test", BASE_IMAGE=bases.debian(docker), WHEELS=wheels)
-    docker.build(
-        "gpu", "kinokit-gpu:test", BASE="kinokit-base:test", WHEELS=wheels, TORCH_REQUIREMENTS="torch-cpu.txt"
-    )
-    docker.build("api", "kinokit-api:test", BASE="kinokit-gpu:test")
-    docker.build("ui", "kinokit-ui:test", BASE="kinokit-gpu:test", WHEELS=wheels)
-    docker.build("serverless", "kinokit-serverless:test", BASE="kinokit-api:test", WHEELS=wheels)
-    return {name: f"kinokit-{name}:test" for name in ("base", "gpu", "api", "ui", "serverless")}
+    tags = {}
+    for image, parent in chain.images():
+        known = {
+            "BASE_IMAGE": bases.debian(docker),
+            "BASE": f"kinokit-{parent}:test",
+            "WHEELS": wheels,
+            "TORCH_REQUIREMENTS": "torch-cpu.txt",
+        }
+        wanted = chain.arguments(image)
+        tags[image] = f"kinokit-{image}:test"
+        docker.build(image, tags[image], **{name: known[name] for name in wanted})
+    return tags
