@@ -79,7 +79,6 @@ class Bench:
         try:
             found = fetch.fetch(
                 self.manifest(),
-                manifest_dir=Path(),
                 store=self.folder,
                 token=None,
                 endpoint=self.server.endpoint,
@@ -196,7 +195,7 @@ def flipped(bench: Bench) -> str:
 def flipped_again(bench: Bench) -> str:
     """The second download of a file: the digests of its pieces are known from the first."""
     bench.fetch()
-    (fetch.home(bench.manifest(), manifest_dir=Path(), store=bench.folder) / PATH).unlink()
+    (fetch.home(bench.manifest(), store=bench.folder) / PATH).unlink()
     bench.before = bench.server.bytes_sent(PATH)
     return flipped(bench)
 

@@ -30,8 +30,7 @@ def entries(machine: Machine, data_dir: Path) -> list[Entry]:
 
 def entry(manifest: Manifest, machine: Machine, data_dir: Path, *, profile: str | None = None) -> Entry:
     """Judge one model; the disk counts for what is not there yet."""
-    # a loaded manifest's local folders are absolute, so its own place does not matter
-    missing = fetch.missing_bytes(manifest, manifest_dir=Path(), store=data_dir / "models")
+    missing = fetch.missing_bytes(manifest, store=data_dir / "models")
     return Entry(manifest, choose(manifest, machine, download_bytes=missing, profile=profile), missing)
 
 

@@ -50,7 +50,7 @@ class Source(Strict):
     repo: Repo | None = None  # "owner/name" on the hub
     revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
     url: Https | None = None  # https://host/folder, the file's path is appended
-    folder: str | None = None  # a local folder, relative to the manifest
+    folder: str | None = None  # a local folder, relative to the manifest; absolute once it is loaded
 
 
 class File(Strict):

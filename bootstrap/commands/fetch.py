@@ -40,7 +40,7 @@ def fetch(
     token = chosen.hf_token.get_secret_value() if chosen.hf_token else fetching.saved_token()
     terminal = Terminal(sys.stdout)
     terminal.say(f"licence: {text.licence(wanted.licence, token_missing=token is None)}")
-    missing = fetching.missing_bytes(wanted, manifest_dir=Path(), store=store)
+    missing = fetching.missing_bytes(wanted, store=store)
     terminal.say(
         f"{wanted.title}: {missing / 1e9:.2f} of {wanted.download_bytes / 1e9:.2f} GB are to be fetched"
     )
@@ -54,7 +54,6 @@ def fetch(
 
     fetching.fetch(
         wanted,
-        manifest_dir=Path(),
         store=store,
         token=token,
         endpoint=chosen.hf_endpoint,
@@ -64,7 +63,7 @@ def fetch(
         connections=connections,
         report=report,
     )
-    place = fetching.home(wanted, manifest_dir=Path(), store=store)
+    place = fetching.home(wanted, store=store)
     terminal.say(f"all {len(wanted.files)} files are verified: {place}")
 
 

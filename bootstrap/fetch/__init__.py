@@ -13,18 +13,17 @@ from bootstrap.fetch import request
 from bootstrap.fetch import store as _store
 from bootstrap.fetch.progress import FileProgress, Progress
 
-__all__ = ["FileProgress", "Progress", "component_paths", "fetch", "home", "missing_bytes", "saved_token"]
+__all__ = ["FileProgress", "Progress", "fetch", "home", "missing_bytes", "saved_token"]
 
 
-def home(manifest: Manifest, *, manifest_dir: Path, store: Path) -> Path:
+def home(manifest: Manifest, *, store: Path) -> Path:
     """The folder that holds all of the manifest's files once they are fetched."""
-    return _store.home(manifest.source, manifest_dir=manifest_dir, store=store.absolute())
+    return _store.home(manifest.source, store=store.absolute())
 
 
 def fetch(
     manifest: Manifest,
     *,
-    manifest_dir: Path,
     store: Path,
     token: str | None,
     endpoint: str,
@@ -44,8 +43,7 @@ def fetch(
     """
     order = request.Order(
         manifest=manifest,
-        manifest_dir=manifest_dir,
-        home=home(manifest, manifest_dir=manifest_dir, store=store),
+        home=home(manifest, store=store),
         token=token,
         endpoint=endpoint,
         mirrors=tuple(mirrors),
@@ -64,14 +62,7 @@ def saved_token() -> str | None:
     return get_token()
 
 
-def missing_bytes(manifest: Manifest, *, manifest_dir: Path, store: Path) -> int:
+def missing_bytes(manifest: Manifest, *, store: Path) -> int:
     """The size of the files that are not there and verified yet; touches nothing."""
-    place = home(manifest, manifest_dir=manifest_dir, store=store)
+    place = home(manifest, store=store)
     return sum(file.bytes for file in _store.missing(manifest, place))
-
-
-def component_paths(manifest: Manifest, *, manifest_dir: Path, store: Path) -> dict[str, Path]:
-    """Each role's file or folder, as an absolute path."""
-    place = home(manifest, manifest_dir=manifest_dir, store=store)
-    kept_at = {file.path: file.kept_at for file in manifest.files}
-    return {role: place / kept_at.get(path, path) for role, path in manifest.components.items()}

@@ -31,7 +31,6 @@ class Order:
     """What ``bootstrap.fetch.fetch`` was asked for."""
 
     manifest: Manifest
-    manifest_dir: Path
     home: Path
     token: str | None
     endpoint: str
@@ -118,7 +117,7 @@ def _present(order: Order, file: File, lock: Lock) -> Work | None:
     final = order.home / file.kept_at
     original: Path | None = None
     if source.folder is not None:
-        original = store.local_folder(source, order.manifest_dir) / file.path
+        original = store.local_folder(source) / file.path
         _check_size(file, original)
     elif not final.is_file():
         original = hub.in_cache(source, file)

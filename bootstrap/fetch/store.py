@@ -26,20 +26,20 @@ TMPFS = 0x01021994  # of statfs(2)
 LOCK_NAME = "lock.json"
 
 
-def home(source: Source, *, manifest_dir: Path, store: Path) -> Path:
+def home(source: Source, *, store: Path) -> Path:
     """The folder that holds all files of a manifest with this source."""
     if source.repo:
         return store / source.repo.replace("/", "--") / (source.revision or "main")
     if source.url:
         return store / f"url--{urlsplit(source.url).hostname}--{_short(source.url)}"
-    folder = local_folder(source, manifest_dir)
+    folder = local_folder(source)
     return store / f"folder--{folder.name}--{_short(str(folder))}"
 
 
-def local_folder(source: Source, manifest_dir: Path) -> Path:
-    """A folder source's own place."""
+def local_folder(source: Source) -> Path:
+    """A folder source's own place; loading a manifest has made it absolute."""
     assert source.folder is not None, "asked only of folder sources"
-    return (manifest_dir / source.folder).resolve()
+    return Path(source.folder).resolve()
 
 
 def _short(text: str) -> str:

@@ -56,7 +56,7 @@ class Boot:
             model = reading.load(self.settings.model)
             self.document.set(model=model.name, title=model.title)
             chosen = self._choose(model, machine)
-        home = fetch.home(model, manifest_dir=Path(), store=self.data_dir / "models")
+        home = fetch.home(model, store=self.data_dir / "models")
         told_in = self.data_dir.absolute() / data_directory.ARRIVALS
         plan = Plan.build(
             model,
@@ -116,7 +116,6 @@ class Boot:
         token = self.settings.hf_token
         fetch.fetch(
             model,
-            manifest_dir=Path(),
             store=self.data_dir / "models",
             token=token.get_secret_value() if token else fetch.saved_token(),
             endpoint=self.settings.hf_endpoint,

@@ -38,9 +38,7 @@ def kinokit(spec: dict[str, Any], place: Path) -> Callable[[], None]:
     )
 
     def work() -> None:
-        fetch.fetch(
-            manifest, manifest_dir=place, store=place, token=None, endpoint=spec["hub"], report=lambda _: None
-        )
+        fetch.fetch(manifest, store=place, token=None, endpoint=spec["hub"], report=lambda _: None)
 
     return work
 

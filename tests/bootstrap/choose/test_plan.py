@@ -56,9 +56,11 @@ def test_a_file_that_is_kept_elsewhere_is_found_there(tmp_path: Path) -> None:
 def test_plan_and_fetch_agree_on_where_components_lie(tmp_path: Path) -> None:
     for name in ("svd-xt", "wan22", "demo", "demo-wan"):
         model = reading.load(name)
-        home = fetch.home(model, manifest_dir=Path(), store=tmp_path)
+        home = fetch.home(model, store=tmp_path)
+        kept_at = {file.path: file.kept_at for file in model.files}
         plan = Plan.build(model, choose(model, MACHINE), files=home, data_dir=tmp_path, threads=1)
-        assert plan.components == fetch.component_paths(model, manifest_dir=Path(), store=tmp_path)
+        expected = {role: home / kept_at.get(path, path) for role, path in model.components.items()}
+        assert plan.components == expected
 
 
 def test_the_engines_configs_are_named_and_a_models_own_are_a_path(tmp_path: Path) -> None:

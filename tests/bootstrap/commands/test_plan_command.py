@@ -161,7 +161,6 @@ def test_a_model_that_is_there_needs_no_disk(clean_environment: Path) -> None:
     demo = reading.load("demo")
     fetch.fetch(
         demo,
-        manifest_dir=Path(),
         store=store / "models",
         token=None,
         endpoint="https://huggingface.co",

@@ -47,7 +47,6 @@ class Model:
     def fetch(self, **changes: Any) -> dict[str, Path]:
         order = request.Order(
             manifest=self.manifest,
-            manifest_dir=self.store.parent,
             home=self.home,
             token=None,
             endpoint=self.server.endpoint,
@@ -61,11 +60,11 @@ class Model:
 
     @property
     def home(self) -> Path:
-        return fetch.home(self.manifest, manifest_dir=self.store.parent, store=self.store)
+        return fetch.home(self.manifest, store=self.store)
 
     @property
     def missing_bytes(self) -> int:
-        return fetch.missing_bytes(self.manifest, manifest_dir=self.store.parent, store=self.store)
+        return fetch.missing_bytes(self.manifest, store=self.store)
 
     def is_right(self, found: dict[str, Path]) -> bool:
         return {path: place.read_bytes() for path, place in found.items()} == FILES

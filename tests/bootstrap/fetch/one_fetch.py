@@ -12,7 +12,6 @@ if __name__ == "__main__":
     manifest, store, endpoint, connections, *downloader = sys.argv[1:]
     fetch.fetch(
         Manifest.model_validate_json(Path(manifest).read_text()),
-        manifest_dir=Path(),
         store=Path(store),
         token=None,
         endpoint=endpoint,

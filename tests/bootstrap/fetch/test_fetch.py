@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap import fetch
 from bootstrap.choose.manifest import Source
+from bootstrap.choose.plan import Plan
+from bootstrap.choose.profile import choose
+from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
 from bootstrap.fetch import digest
 from tests import hub
@@ -28,10 +30,12 @@ def test_every_file_arrives_whole_under_its_name(model: Model) -> None:
 
 
 def test_components_are_files_or_folders_of_the_model(model: Model) -> None:
-    model.fetch()
-    places = fetch.component_paths(model.manifest, manifest_dir=Path(), store=model.store)
-    assert places["unet"].read_bytes() == FILES[BIG]
-    assert (places["pipeline"] / "model.safetensors").is_file()
+    found = model.fetch()
+    machine = Machine(gpus=(), ram_limit_bytes=GIB, ram_available_bytes=GIB)
+    choice = choose(model.manifest, machine)
+    plan = Plan.build(model.manifest, choice, files=model.home, data_dir=model.store, threads=1)
+    assert plan.components["unet"] == found[BIG] and found[BIG].read_bytes() == FILES[BIG]
+    assert (plan.components["pipeline"] / "model.safetensors").is_file()
 
 
 def test_a_target_is_where_the_file_is_kept(model: Model) -> None:
@@ -149,7 +153,7 @@ def test_a_folder_source_is_verified_where_it_lies(model: Model, tmp_path: Path)
     for path, data in FILES.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
-    local = replace(model, manifest=manifest_of(model.repo, source={"folder": "made"}))
+    local = replace(model, manifest=manifest_of(model.repo, source={"folder": str(folder)}))
     found = local.fetch()
     assert model.is_right(found) and found[BIG].resolve() == folder / BIG
     assert local.missing_bytes == 0 and not model.server.seen

@@ -147,7 +147,6 @@ def stopped_midway(model: Model) -> None:
     with pytest.raises(KeyboardInterrupt):
         fetch.fetch(
             model.manifest,
-            manifest_dir=model.store.parent,
             store=model.store,
             token=None,
             endpoint=model.server.endpoint,
