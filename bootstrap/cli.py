@@ -74,7 +74,7 @@ def run(group: type[TyperGroup] = Commands) -> None:
         application(group)()
     except KitError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(int(getattr(error, "exit_code", 1)))
+        sys.exit(error.exit_code)
 
 
 app = application(Commands)

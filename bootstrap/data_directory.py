@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import os
 import secrets
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from bootstrap import files
 from bootstrap.errors import KitError
 
 LOCK, RECORD = "agent.lock", "agent.json"
@@ -76,9 +76,7 @@ def record(data_dir: Path) -> dict[str, Any] | None:
 
 
 def write_record(data_dir: Path, **values: Any) -> None:
-    part = data_dir / f"{RECORD}.tmp"
-    part.write_text(json.dumps(values))
-    part.replace(data_dir / RECORD)
+    files.replace_text(data_dir / RECORD, json.dumps(values))
 
 
 def keep_token(path: Path, wanted: str | None = None) -> str:
@@ -89,11 +87,7 @@ def keep_token(path: Path, wanted: str | None = None) -> str:
             if known:
                 return known[0]
     value = wanted or secrets.token_urlsafe(24)
-    part = path.with_name(path.name + ".tmp")
-    part.unlink(missing_ok=True)
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(value + "\n")
-    part.replace(path)
+    files.replace_text(path, value + "\n", mode=0o600)
     return value
 
 

@@ -8,8 +8,11 @@ class KitError(Exception):
 
     ``problem`` says what is wrong, with the numbers; ``fix`` says what to do next.
     The terminal, the boot page and the API show the same two fields.
+    ``exit_code`` is the command's when this error ends it.
     Anything else that escapes is a bug in the kit, and keeps its traceback in the log.
     """
+
+    exit_code = 1
 
     def __init__(self, problem: str, *, fix: str) -> None:
         super().__init__(problem)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from bootstrap import files
 from bootstrap.choose.manifest import File, Manifest, Source
 from bootstrap.errors import KitError
 
@@ -37,11 +38,11 @@ def ask(manifest: Manifest, *, endpoint: str, token: str | None) -> dict[str, Kn
     by_source: dict[Source, list[File]] = {}
     for file in manifest.files:
         by_source.setdefault(file.source or manifest.source, []).append(file)
-    for source, files in by_source.items():
+    for source, wanted in by_source.items():
         if source.repo is None:
             continue
-        found = _ask_repo(source, [file.path for file in files], endpoint, token, manifest)
-        missing = [file.path for file in files if file.path not in found]
+        found = _ask_repo(source, [file.path for file in wanted], endpoint, token, manifest)
+        missing = [file.path for file in wanted if file.path not in found]
         if missing:
             raise KitError(
                 f"{source.repo} has no {', '.join(missing)} at {source.revision}",
@@ -150,12 +151,9 @@ def _edit(text: str, node: yaml.MappingNode, key: str, new: str) -> tuple[int, i
 
 def write(path: Path, text: str) -> None:
     """Replace the manifest in one step."""
-    part = path.with_suffix(".tmp")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        files.replace_text(path, text)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise KitError(
             f"{path} cannot be written: {error.strerror}", fix="write elsewhere with --output"
         ) from error

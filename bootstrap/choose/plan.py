@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from bootstrap import __version__
+from bootstrap import __version__, files
 from bootstrap.choose.manifest import Limits, Manifest
 from bootstrap.choose.profile import Choice
 
@@ -73,9 +73,7 @@ class Plan(BaseModel):
 
     def write(self, path: Path) -> None:
         """Write atomically, so that a reader never sees half a plan."""
-        part = path.with_suffix(".tmp")
-        part.write_text(self.model_dump_json(indent=2))
-        part.replace(path)
+        files.replace_text(path, self.model_dump_json(indent=2))
 
     @classmethod
     def read(cls, path: Path) -> Plan:

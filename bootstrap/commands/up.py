@@ -170,5 +170,5 @@ def _ended(process: subprocess.Popen[str], data_dir: Path) -> KitError:
         error = KitError(
             f"the agent ended with exit code {process.returncode}: {said[-1500:]}", fix="read `kinokit logs`"
         )
-    error.exit_code = process.returncode or 1  # type: ignore[attr-defined]
+    error.exit_code = process.returncode or 1
     return error

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bootstrap import files
 from bootstrap.fetch.digest import PIECE_BYTES
 from bootstrap.fetch.store import cannot_write
 
@@ -69,10 +70,8 @@ class Journal:
         lines += [f"w {piece}" for piece in sorted(claims.written)]
         lines += [f"v {piece}" for piece in sorted(claims.verified)]
         lines += [f"s {piece} {state.hex()}" for piece, state in sorted(claims.states.items())]
-        new = self.path.with_name(self.path.name + ".tmp")
         try:
-            new.write_text("\n".join(lines) + "\n")
-            new.replace(self.path)
+            files.replace_text(self.path, "\n".join(lines) + "\n")
             self.close()
             self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except OSError as error:

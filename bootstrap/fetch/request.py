@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bootstrap import files
 from bootstrap.choose.manifest import File, Manifest, Source
 from bootstrap.errors import KitError
 from bootstrap.fetch import digest, errors, external, hashing, hub, store
@@ -176,12 +177,10 @@ def _demote(work: Work) -> None:
 
 
 def _link(original: Path, final: Path) -> None:
-    link = final.with_name(final.name + ".link")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(original)
-        link.replace(final)
+        with files.replacing(final) as link:
+            link.symlink_to(original)
     except OSError as error:
         raise store.cannot_write(final.parent, error) from error
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from bootstrap import files
 from bootstrap.choose.manifest import File, Manifest, Source
 from bootstrap.errors import KitError
 
@@ -105,9 +106,7 @@ def add_to_lock(home: Path, path: str, entry: Entry) -> None:
     """Record a verified file; whoever calls holds ``only_fetcher``."""
     lock = {**read_lock(home), path: entry}
     text = json.dumps({"version": 1, "files": {name: asdict(lock[name]) for name in sorted(lock)}}, indent=1)
-    part = home / f"{LOCK_NAME}.tmp"
-    part.write_text(text)
-    part.replace(home / LOCK_NAME)
+    files.replace_text(home / LOCK_NAME, text)
 
 
 def is_verified(file: File, home: Path, lock: Lock) -> bool:

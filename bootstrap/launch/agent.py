@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _serve(arguments, lock, listening, bound)
     except KitError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        return int(getattr(error, "exit_code", 1))
+        return error.exit_code
     except KeyboardInterrupt:  # before the service had its own handler: nothing has begun
         return 128 + signal.SIGINT
 

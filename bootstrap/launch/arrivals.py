@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from bootstrap import files
 from bootstrap.choose.manifest import File
 from bootstrap.errors import KitError
 from bootstrap.fetch.store import cannot_write
@@ -87,9 +88,7 @@ class Record:
             "files": {str(place): asdict(each) for place, each in self._now.files.items()},
             "failure": {"problem": failure.problem, "fix": failure.fix} if failure else None,
         }
-        part = self._path.with_suffix(".tmp")
         try:
-            part.write_text(json.dumps(document))
-            part.replace(self._path)
+            files.replace_text(self._path, json.dumps(document))
         except OSError as error:
             raise cannot_write(self._path.parent, error) from error

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bootstrap import files
 from bootstrap.detect.machine import Finding
 from bootstrap.errors import KitError
 from bootstrap.launch.timeline import Timeline
@@ -106,11 +107,11 @@ class BootDocument:
             text = json.dumps(self._document | {"timeline": self.timeline.rows()})
             if self._path and self._reserve:
                 try:
-                    _write(self._path, text)
+                    files.replace_text(self._path, text)
                 except OSError:
                     self._reserve.unlink(missing_ok=True)
                     with suppress(OSError):
-                        _write(self._path, text)
+                        files.replace_text(self._path, text)
             self._changed = False
             self._written_at = self._clock()
 
@@ -123,9 +124,3 @@ class BootDocument:
         with self._lock:
             self._document["phases"][PHASES.index(name)].update(values)
             self._changed = True
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".tmp")
-    part.write_text(text)
-    part.replace(path)

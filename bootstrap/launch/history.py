@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bootstrap import files
+
 log = logging.getLogger("kinokit.agent")
 
 FOLDER = "boots"
@@ -21,9 +23,7 @@ def keep(data_dir: Path, document: Mapping[str, Any]) -> None:
     path = folder / f"{document['started_at']:.3f}.json"
     try:
         folder.mkdir(exist_ok=True)
-        part = path.with_suffix(".tmp")
-        part.write_text(json.dumps(document))
-        part.replace(path)
+        files.replace_text(path, json.dumps(document))
         for old in _files(folder)[KEPT:]:
             old.unlink(missing_ok=True)
     except OSError as error:

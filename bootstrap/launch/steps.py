@@ -31,7 +31,7 @@ class BootFailed(KitError):
     def __init__(self, phase: str, cause: KitError) -> None:
         super().__init__(cause.problem, fix=cause.fix)
         self.phase = phase
-        self.exit_code = int(getattr(cause, "exit_code", 1))
+        self.exit_code = cause.exit_code
 
 
 @dataclass(frozen=True)

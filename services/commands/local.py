@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bootstrap import data_directory
+from bootstrap import data_directory, files
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from bootstrap.launch.document import BootDocument
@@ -139,6 +139,5 @@ async def boot(
 
 def _place(clip: Path, output: Path) -> None:
     """Under its name only when it is whole; the two may lie on different disks."""
-    part = output.with_name(output.name + ".part")
-    shutil.move(clip, part)
-    part.replace(output)
+    with files.replacing(output) as part:
+        shutil.move(clip, part)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from bootstrap import files
 from bootstrap.errors import KitError
 from bootstrap.terminal import Terminal
 from services.commands.clip_maker import Failed, Made, Told, progress_line
@@ -72,13 +73,11 @@ class ServedMaker:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _download(self, video_id: str, output: Path) -> None:
-        part = output.with_name(output.name + ".part")
         answer = await self._asked("GET", f"/v1/videos/{video_id}/content")
         if not answer.is_success:
             _json(answer)
         try:
-            await asyncio.to_thread(part.write_bytes, answer.content)
-            await asyncio.to_thread(part.replace, output)
+            await asyncio.to_thread(files.replace_bytes, output, answer.content)
         except OSError as error:
             raise KitError(
                 f"{output} cannot be written: {error.strerror}", fix="choose another --output"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from starlette.requests import Request
 
+from bootstrap import files
 from bootstrap.data_directory import PUBLIC_URL
 from bootstrap.platforms import clore
 
@@ -20,4 +21,4 @@ def learn(request: Request, data_dir: Path) -> None:
     url = clore.url_from_host(host)
     file = data_dir / PUBLIC_URL
     if url and not (file.exists() and file.read_text() == url):
-        file.write_text(url)
+        files.replace_text(file, url)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from bootstrap import files
 
 if TYPE_CHECKING:
     from av import VideoFrame
     from PIL.Image import Image
 
 NAMES = {"thumbnail": "thumbnail.webp", "spritesheet": "spritesheet.jpg"}
+FORMATS = {".webp": "WEBP", ".jpg": "JPEG"}
 THUMBNAIL_SIDE = 512
 TILE_WIDTH = 192
 COLUMNS = 5
@@ -24,9 +26,8 @@ def make(variant: Literal["thumbnail", "spritesheet"], clip: Path) -> Path:
     if target.is_file():
         return target
     picture = _thumbnail(clip) if variant == "thumbnail" else _sheet(clip)
-    part = target.with_name(f"{secrets.token_hex(4)}.{target.name}")
-    picture.save(part, quality=85)
-    part.replace(target)
+    with files.replacing(target) as part:
+        picture.save(part, FORMATS[target.suffix], quality=85)
     return target
 
 

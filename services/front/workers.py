@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
+from bootstrap import files
 from services.front.context import Context, Shared
 from services.front.errors import ApiError
 from services.queue import notifier
@@ -123,18 +123,13 @@ async def beat(job_id: str, said: Beat, context: Shared) -> dict[str, bool]:
 async def write_content(job_id: str, token: int, request: Request, context: Shared) -> None:
     await _holder(context, job_id, token)
     final = context.files.folder(job_id) / context.files.content_name(token)
-    part = final.with_suffix(".part")
-    try:
+    await run_in_threadpool(final.parent.mkdir, parents=True, exist_ok=True)
+    with files.replacing(final) as part:
         await _receive(request, part, context.settings.max_content_bytes)
         await _holder(context, job_id, token)  # it may have been lost while the bytes came
-        part.replace(final)
-    finally:
-        with suppress(FileNotFoundError):
-            part.unlink()
 
 
 async def _receive(request: Request, part: Path, max_bytes: int) -> None:
-    await run_in_threadpool(part.parent.mkdir, parents=True, exist_ok=True)
     size = 0
     with part.open("wb", buffering=FLUSH_BYTES) as file:
         async for chunk in request.stream():

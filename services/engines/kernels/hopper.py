@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bootstrap import files
+
 SOURCE = Path(__file__).with_name("attention_sm90.cu")
 HEAD, KEYS, STAGES, GROUPS = 128, 96, 6, 3  # GROUPS of 64 queries a block; the fastest of those measured
 QUERIES = 64 * GROUPS
@@ -126,9 +128,7 @@ def _kernel(device: int) -> Any:
         image = _compile(source())
         if kept:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            part = kept.with_suffix(".part")
-            part.write_bytes(image)
-            part.replace(kept)
+            files.replace_bytes(kept, image)
     module = _must(driver.cuModuleLoadData(image))
     kernel = _must(driver.cuModuleGetFunction(module, b"attention"))
     attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
