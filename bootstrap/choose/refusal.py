@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bootstrap.choose import prices
 from bootstrap.choose.manifest import Manifest
+from bootstrap.choose.prices import Prices
 from bootstrap.choose.profile import Choice, Verdict
 from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
-from bootstrap.rent import prices
-from bootstrap.rent.prices import Prices
 
 
 class NoFit(KitError):

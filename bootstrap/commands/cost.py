@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from bootstrap.choose import reading
+from bootstrap.choose import prices, reading
 from bootstrap.errors import KitError
-from bootstrap.rent import comparison, prices
+from bootstrap.rent import comparison
 from bootstrap.rent.comparison import Row
 from bootstrap.rent.cost import clip_times
 

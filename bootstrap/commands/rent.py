@@ -11,14 +11,17 @@ import typer
 from bootstrap.choose import reading
 from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.errors import KitError
+from bootstrap.platforms import registry
+from bootstrap.platforms.market import Market
 from bootstrap.platforms.order import IMAGE, SCRIPT_URL, SOURCE, Order
-from bootstrap.rent import KEY_VARIABLES, MARKETS, cost, watch
+from bootstrap.rent import cost, watch
 from bootstrap.rent.cost import Estimate
-from bootstrap.rent.market import Market
 
-app = typer.Typer(help="Rent a GPU on Vast.ai, RunPod or Clore with your own key, from your own machine.")
+TITLES = [registry.PLATFORMS[name].TITLE for name in registry.named("market")]
 
-Platform = Annotated[str, typer.Option(help="vast, runpod or clore.")]
+app = typer.Typer(help=f"Rent a GPU with your own key, from your own machine: on {', '.join(TITLES)}.")
+
+Platform = Annotated[str, typer.Option(help=f"One of {', '.join(registry.named('market'))}.")]
 Model = Annotated[str, typer.Option(help="Which model to run.")]
 MaxPrice = Annotated[float, typer.Option(help="Dollars an hour that no offer may exceed.")]
 Clips = Annotated[int, typer.Option(min=1, help="Clips of the session, for the cost of one.")]
@@ -132,15 +135,14 @@ def table(ranked: list[Estimate], clips: int) -> str:
 
 
 def _market(platform: str) -> Market:
-    if platform not in MARKETS:
-        raise KitError(f"no marketplace is called {platform!r}", fix=f"use one of {', '.join(MARKETS)}")
-    variable = KEY_VARIABLES[platform]
+    client = registry.market(platform)
+    variable = client.key_variable
     key = os.environ.get(variable)
     if not key:
         raise KitError(
             f"{variable} is not set", fix=f"make a key on the marketplace's site, then export {variable}=…"
         )
-    return MARKETS[platform](key, os.environ.get(f"{variable}_ADDRESS"))
+    return client(key, os.environ.get(f"{variable}_ADDRESS"))
 
 
 def _profile(manifest: Manifest, name: str | None) -> Profile:

@@ -12,14 +12,14 @@ import typer
 from bootstrap.choose import reading
 from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.errors import KitError
-from bootstrap.platforms import clore, runpod, vast
+from bootstrap.platforms import registry
 from bootstrap.platforms.order import IMAGE, SCRIPT_URL, SOURCE, Order
 
-FORMS = {"clore": clore.form, "vast": vast.form, "runpod": runpod.form}
+MARKETPLACES = ", ".join(registry.named("form"))
 
 
 def startup(
-    platform: Annotated[str, typer.Option(help="clore, vast or runpod.")],
+    platform: Annotated[str, typer.Option(help=f"One of {MARKETPLACES}.")],
     model: Annotated[str, typer.Option(help="Which model to run.")] = "wan22",
     service: Annotated[str, typer.Option(help="api, or ui for the studio as well.")] = "ui",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the service.")] = 8000,
@@ -47,8 +47,7 @@ def startup(
     ] = False,
 ) -> None:
     """Print what to paste, and what to type into each field of the marketplace's form."""
-    if platform not in FORMS:
-        raise KitError(f"no marketplace is called {platform!r}", fix=f"use one of {', '.join(FORMS)}")
+    make_form = registry.form(platform)
     manifest = reading.load(model)
     if manifest.licence.gated and not hf_token:
         typer.echo(
@@ -66,7 +65,7 @@ def startup(
         ssh_key=ssh_key.read_text().strip() if ssh_key else None,
         hf_token=hf_token,
     )
-    form = FORMS[platform](order)
+    form = make_form(order)
     if as_json:
         typer.echo(json.dumps({"method": form.method, "url": form.url, "body": form.body}, indent=2))
     else:

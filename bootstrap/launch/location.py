@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bootstrap import platforms
-from bootstrap.platforms import Platform, docker
+from bootstrap.platforms import Platform
+from bootstrap.platforms.docker import here as docker
 from bootstrap.settings import Settings
 
 

@@ -1,23 +1,21 @@
-"""The marketplaces, one file each. Adding one: its file, a line here, its rows in the table of its tests."""
+"""Where a box can stand: one folder for each marketplace, and for one's own machine.
+
+``registry`` finds them; the functions here ask the one that this process runs on.
+"""
 
 from __future__ import annotations
 
 from bootstrap.errors import KitError
-from bootstrap.platforms import bare, clore, docker, runpod, runpod_serverless, vast
 from bootstrap.platforms.base import Env, Platform, Stop, StopRequest
+from bootstrap.platforms.registry import PLATFORMS
 
-__all__ = ["PLATFORMS", "Platform", "Stop", "StopRequest", "detect", "public_url"]
-
-# Asked in this order: a serverless worker looks like a pod too, and `bare` always says yes.
-PLATFORMS: dict[str, Platform] = {
-    platform.NAME: platform for platform in (runpod_serverless, runpod, vast, clore, docker, bare)
-}
+__all__ = ["PLATFORMS", "Platform", "Stop", "StopRequest", "detect", "public_url", "stop_box"]
 
 
 def detect(env: Env, *, named: str | None = None, in_container: bool = False) -> Platform:
     """The ``named`` one, else what ``PLATFORM`` names, else the first that recognises itself.
 
-    ``in_container`` is ``docker.is_container()``: a fact of the disk that no variable tells.
+    ``in_container`` is ``docker.here.is_container()``: a fact of the disk that no variable tells.
     KitError for a name that is not known.
     """
     named = named or env.get("KINOKIT_PLATFORM") or env.get("PLATFORM") or ""

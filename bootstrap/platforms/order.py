@@ -1,19 +1,20 @@
 """What to paste and what to type into a marketplace's form, so that a rented box becomes a video service.
 
-An ``Order`` says what is wanted; the platform's own file turns it into its ``Form``. The pasted line has no
+An ``Order`` says what is wanted; a platform's ``form.py`` turns it into its ``Form``. The pasted line has no
 quotes, no ampersand and only ASCII, because marketplaces pass it through JSON, base64 and ``bash -c``.
 """
 
 from __future__ import annotations
 
+import math
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bootstrap import __version__
 from bootstrap.choose.manifest import Manifest, Profile
+from bootstrap.choose.prices import USABLE_SHARE
 from bootstrap.errors import KitError
 
 SCRIPT_URL = f"https://raw.githubusercontent.com/kinokit/kinokit/v{__version__}/scripts/start.sh"
@@ -26,6 +27,8 @@ LONGEST_VALUE_CHARACTERS = 240  # Clore refuses longer ones with a bare code 1
 GB = 10**9
 PACKAGES_GB = 12  # torch with its CUDA libraries, unpacked
 CLIPS_GB = 10
+CUDA = 13.0  # that of requirements/torch-cuda.txt
+LABEL_PREFIX = "kinokit-"
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,19 @@ class Order:
         return int(-(-(weights * 1.05 + PACKAGES_GB + CLIPS_GB) // 10) * 10)
 
     @property
+    def gpu_gb(self) -> int:
+        """The least memory that the card must have by its name, so that the profile's part of it is free."""
+        return math.ceil(self.profile.needs.vram_gib / USABLE_SHARE)
+
+    @property
     def cuda(self) -> str:
-        """The CUDA that the host's driver must run at least: that of requirements/torch-cuda.txt."""
-        return "13.0"
+        """The CUDA that the host's driver must run at least."""
+        return str(CUDA)
+
+    @property
+    def label(self) -> str:
+        """By which a rental is found again, whatever the API answered."""
+        return f"{LABEL_PREFIX}{self.manifest.name}"
 
     def env(self, platform: str) -> dict[str, str]:
         """The container's variables. KitError for a value that a marketplace would mangle."""
@@ -108,12 +121,6 @@ class Form:
         if self.paste:
             lines += ["", "  paste as the start command:", "", self.paste]
         return "\n".join([*lines, *(f"\n  note: {note}" for note in self.notes)])
-
-
-def docker_options(order: Order, platform: str) -> str:
-    """``-e NAME=VALUE … -p PORT:PORT``, as Vast's template field takes them."""
-    variables = " ".join(f"-e {name}={shlex.quote(value)}" for name, value in order.env(platform).items())
-    return f"-p {order.port}:{order.port} -p 22:22 {variables}"
 
 
 def _check(name: str, value: str) -> None:

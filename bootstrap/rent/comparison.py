@@ -11,8 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from bootstrap.choose.manifest import Manifest
+from bootstrap.choose.prices import USABLE_SHARE, Prices
 from bootstrap.rent.cost import PACKAGES_BYTES, START_SECONDS, clip_seconds
-from bootstrap.rent.prices import Prices
 
 FILE = Path(__file__).with_name("alternatives.yaml")
 LINK_BYTES_PER_SECOND = 60e6  # about 500 Mbit/s, as a middling host gives
@@ -90,7 +90,7 @@ def _rented(manifest: Manifest, clips: int, prices: Prices) -> list[Row]:
     found = []
     for gpu in prices.gpus:
         seconds = clip_seconds(manifest.name, gpu.name)
-        if seconds is None or gpu.vram_gib * 0.93 < smallest:
+        if seconds is None or gpu.vram_gib * USABLE_SHARE < smallest:
             continue
         second = (gpu.low + gpu.high) / 2 / 3600
         total = (ready + clips * seconds) * second

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from bootstrap.choose.manifest import Manifest
-from bootstrap.rent.market import Offer
+from bootstrap.platforms.market import Offer
 
 FILE = Path(__file__).with_name("clip_times.yaml")
 # From order to running container, and from files to ready: marketplaces' own figures, median 3.3 minutes.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from bootstrap.errors import KitError
-from bootstrap.rent.market import Market, Rental
+from bootstrap.platforms.market import Market, Rental
 
 POLL_SECONDS = 5.0
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from bootstrap import files
 from bootstrap.data_directory import PUBLIC_URL
-from bootstrap.platforms import clore
+from bootstrap.platforms.clore import here as clore
 
 
 def learn(request: Request, data_dir: Path) -> None:

@@ -89,7 +89,7 @@ def test_all_mistakes_of_all_sources_are_told_at_once(empty_folder: Path) -> Non
         "service (kinokit.yaml): input should be 'api' or 'ui', got 'web'",
         "port (flag --port): input should be less than or equal to 65535, got 99999",
         "platform (environment PLATFORM): must be one of "
-        "runpod-serverless, runpod, vast, clore, docker, bare, got 'moon'",
+        "clore, runpod, runpod-serverless, vast, docker, bare, got 'moon'",
         "mirrors (kinokit.yaml): must begin with http:// or https://: ftp://x, got ['ftp://x']",
         "idle_stop_minutes (environment KINOKIT_IDLE_STOP_MINUTES): input should be greater than 0, got '-5'",
         "kinokit.yaml, line 2, prot: unknown key, did you mean port?",

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from bootstrap.choose import reading
-from bootstrap.commands.startup import FORMS
+from bootstrap.platforms import registry
 from bootstrap.platforms.order import Order
 from tests.images import bases, containers
 from tests.images.containers import Container
@@ -99,7 +99,7 @@ def script_url() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("platform", sorted(FORMS))
+@pytest.mark.parametrize("platform", registry.named("form"))
 def test_the_printed_line_and_variables_start_the_kit(
     docker: Engine, wheels: tuple[str, ...], script_url: str, platform: str
 ) -> None:
@@ -114,7 +114,7 @@ def test_the_printed_line_and_variables_start_the_kit(
         source="/kit",
         api_key="k" * 32,
     )
-    form = FORMS[platform](order)
+    form = registry.form(platform)(order)
     assert form.paste is not None
     env = [part for name, value in order.env(platform).items() for part in ("-e", f"{name}={value}")]
     words = shlex.split(form.paste) if form.paste.startswith("bash -c") else ["bash", "-c", form.paste]

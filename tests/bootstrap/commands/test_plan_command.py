@@ -14,11 +14,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bootstrap import fetch
-from bootstrap.choose import reading
+from bootstrap.choose import prices, reading
 from bootstrap.choose.refusal import NoFit
 from bootstrap.cli import app
 from bootstrap.errors import KitError
-from bootstrap.rent import prices
 
 ROOT = Path(__file__).parents[3]
 HOST = ("--ram", "64gib", "--disk", "100gib", "--cpus", "8")

@@ -13,8 +13,9 @@ import pytest
 
 from bootstrap import platforms
 from bootstrap.errors import KitError
-from bootstrap.platforms import clore, docker
 from bootstrap.platforms.base import Env, StopRequest
+from bootstrap.platforms.clore import here as clore
+from bootstrap.platforms.docker import here as docker
 
 RUNPOD = {
     "RUNPOD_POD_ID": "w3xyz",

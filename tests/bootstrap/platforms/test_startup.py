@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from bootstrap.choose import reading
-from bootstrap.commands.startup import FORMS
 from bootstrap.errors import KitError
 from bootstrap.launch import packages
 from bootstrap.platforms import order as startup
+from bootstrap.platforms import registry
 from bootstrap.platforms.order import Order
 
 
@@ -28,10 +28,10 @@ def order(model: str = "wan22", **changes: object) -> Order:
     return Order(manifest=manifest, profile=manifest.profiles[0], **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("platform", FORMS)
+@pytest.mark.parametrize("platform", registry.named("form"))
 @pytest.mark.parametrize("model", ["wan22", "wan22-i2v", "svd-xt", "demo"])
 def test_what_is_pasted_is_one_short_line_of_ascii_without_nested_quotes(platform: str, model: str) -> None:
-    paste = FORMS[platform](order(model, api_key="k" * 43)).paste
+    paste = registry.form(platform)(order(model, api_key="k" * 43)).paste
     assert paste is not None
     assert len(paste.encode()) < 4000
     assert paste.isascii()
@@ -52,9 +52,9 @@ def script_url(tmp_path: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("platform", FORMS)
+@pytest.mark.parametrize("platform", registry.named("form"))
 def test_the_line_survives_bash_json_twice_and_base64(platform: str, script_url: str) -> None:
-    paste = FORMS[platform](order(script_url=script_url)).paste
+    paste = registry.form(platform)(order(script_url=script_url)).paste
     assert paste is not None
     twice = json.loads(json.loads(json.dumps(json.dumps(paste))))
     plain = base64.b64decode(base64.b64encode(twice.encode())).decode()
@@ -67,9 +67,9 @@ def test_the_line_survives_bash_json_twice_and_base64(platform: str, script_url:
         assert answer.stdout.endswith("started with 0\n")
 
 
-@pytest.mark.parametrize("platform", FORMS)
+@pytest.mark.parametrize("platform", registry.named("form"))
 def test_the_api_call_carries_model_platform_and_ports(platform: str) -> None:
-    body = FORMS[platform](order(port=8080, service="api", api_key="secret")).body
+    body = registry.form(platform)(order(port=8080, service="api", api_key="secret")).body
     env = body["env"]
     assert env["KINOKIT_MODEL"] == "wan22"
     assert env["KINOKIT_SERVICE"] == "api"
@@ -109,18 +109,18 @@ def test_the_host_filter_asks_for_the_cuda_that_torch_was_built_for() -> None:
 
 
 def test_a_kit_image_needs_no_start_script() -> None:
-    form = FORMS["runpod"](order(image="example/kinokit-ui:1", script_url=None))
+    form = registry.form("runpod")(order(image="example/kinokit-ui:1", script_url=None))
     assert form.paste is None
     assert "dockerStartCmd" not in form.body
 
 
 def test_vast_replaces_the_entrypoint_so_the_kit_image_is_started_from_the_on_start_script() -> None:
-    form = FORMS["vast"](order(image="example/kinokit-ui:1", script_url=None))
+    form = registry.form("vast")(order(image="example/kinokit-ui:1", script_url=None))
     assert form.body["onstart"] == "entrypoint.sh kinokit up"
 
 
 def test_the_text_names_every_field_and_shows_the_line_alone() -> None:
-    text = FORMS["vast"](order()).text()
+    text = registry.form("vast")(order()).text()
     line = order().line()
     assert line in text.splitlines()
     assert "cuda_max_good>=13.0" in text

@@ -6,10 +6,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bootstrap.choose import reading
+from bootstrap.choose import prices, reading
 from bootstrap.commands.cost import cost, verdict
 from bootstrap.errors import KitError
-from bootstrap.rent import comparison, prices
+from bootstrap.rent import comparison
 from bootstrap.rent.comparison import Row
 
 

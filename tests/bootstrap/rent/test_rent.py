@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from bootstrap.choose import reading
 from bootstrap.commands.rent import app
 from bootstrap.errors import KitError
+from bootstrap.platforms import registry
+from bootstrap.platforms.market import Market, Offer
 from bootstrap.platforms.order import Order
-from bootstrap.rent import KEY_VARIABLES, MARKETS, cost, watch
-from bootstrap.rent.market import Market, Offer
+from bootstrap.rent import cost, watch
 from tests.bootstrap.rent import marketplaces
 from tests.bootstrap.rent.marketplaces import World
 
@@ -24,7 +25,7 @@ def world() -> Iterator[World]:
 
 
 def market(world: World, platform: str, key: str | None = None) -> Market:
-    return MARKETS[platform](key or world.key, world.url, sleep=lambda _: None)
+    return registry.market(platform)(key or world.key, world.url, sleep=lambda _: None)
 
 
 def order(model: str = "wan22") -> Order:
@@ -37,7 +38,7 @@ def offers(world: World, platform: str) -> list[Offer]:
     return market(world, platform).offers(wanted.profile.needs, wanted.disk_gb)
 
 
-@pytest.mark.parametrize("platform", MARKETS)
+@pytest.mark.parametrize("platform", registry.named("market"))
 def test_offers_come_in_one_form_from_every_marketplace(world: World, platform: str) -> None:
     found = offers(world, platform)
     assert found
@@ -64,7 +65,7 @@ def test_the_cheapest_clip_comes_first_and_unknown_cards_last(world: World) -> N
     assert first.download_dollars == pytest.approx(41.3e9 / 1e9 * first.offer.dollars_per_gb_down, rel=0.05)
 
 
-@pytest.mark.parametrize("platform", MARKETS)
+@pytest.mark.parametrize("platform", registry.named("market"))
 @pytest.mark.parametrize("odd", ["", "create_fails_but_exists", "create_names_nothing"])
 def test_a_box_is_found_again_whatever_the_answer_to_its_order_was(
     world: World, platform: str, odd: str
@@ -78,7 +79,7 @@ def test_a_box_is_found_again_whatever_the_answer_to_its_order_was(
     assert world.rented == {}
 
 
-@pytest.mark.parametrize("platform", MARKETS)
+@pytest.mark.parametrize("platform", registry.named("market"))
 def test_a_create_that_fails_is_never_sent_twice(world: World, platform: str) -> None:
     world.create_fails_but_exists = True
     market(world, platform).create(offers(world, platform)[0], order())
@@ -90,13 +91,13 @@ def test_a_create_that_fails_is_never_sent_twice(world: World, platform: str) ->
     assert len(creates) == 1
 
 
-@pytest.mark.parametrize("platform", MARKETS)
+@pytest.mark.parametrize("platform", registry.named("market"))
 def test_too_many_calls_are_waited_out(world: World, platform: str) -> None:
     world.rate_limited = 2
     assert offers(world, platform)
 
 
-@pytest.mark.parametrize("platform", MARKETS)
+@pytest.mark.parametrize("platform", registry.named("market"))
 def test_a_refused_key_is_said_without_the_key(world: World, platform: str) -> None:
     with pytest.raises(KitError) as error:
         market(world, platform, key="wrong-secret").rentals()
@@ -104,7 +105,7 @@ def test_a_refused_key_is_said_without_the_key(world: World, platform: str) -> N
     assert "wrong-secret" not in str(error.value)
 
 
-@pytest.mark.parametrize("platform", MARKETS)
+@pytest.mark.parametrize("platform", registry.named("market"))
 def test_ending_what_is_gone_already_is_no_error(world: World, platform: str) -> None:
     market(world, platform).destroy("12345")
 
@@ -152,7 +153,7 @@ def test_a_boot_that_failed_is_not_waited_for(world: World) -> None:
 
 
 def cli(world: World, *arguments: str, answer: str = "") -> tuple[int, str]:
-    env = {KEY_VARIABLES["vast"]: world.key, f"{KEY_VARIABLES['vast']}_ADDRESS": world.url}
+    env = {"VAST_API_KEY": world.key, "VAST_API_KEY_ADDRESS": world.url}
     result = CliRunner().invoke(app, [*arguments], input=answer, env=env)
     return result.exit_code, result.output + (str(result.exception) if result.exception else "")
 

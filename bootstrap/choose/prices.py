@@ -9,6 +9,8 @@ import yaml
 from pydantic import BaseModel
 
 FILE = Path(__file__).with_name("prices.yaml")
+# A card never has all of its memory free: 7 % are kept back.
+USABLE_SHARE = 0.93
 
 
 class Price(BaseModel):
@@ -39,10 +41,10 @@ def load(file: Path = FILE) -> Prices:
 def cheapest(
     prices: Prices, vram_gib: float, compute_capability: float | None, count: int = 3
 ) -> list[Price]:
-    """The cards that suffice, cheapest first. A card never has all of its memory free: 7 % are kept back."""
+    """The cards that suffice, cheapest first."""
     able = [
         gpu
         for gpu in prices.gpus
-        if gpu.vram_gib * 0.93 >= vram_gib and gpu.compute_capability >= (compute_capability or 0)
+        if gpu.vram_gib * USABLE_SHARE >= vram_gib and gpu.compute_capability >= (compute_capability or 0)
     ]
     return sorted(able, key=lambda gpu: gpu.low)[:count]

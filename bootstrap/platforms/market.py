@@ -1,4 +1,4 @@
-"""What every marketplace's client offers, and the values that it speaks in."""
+"""Renting by API: what the client of every marketplace offers, and its values."""
 
 from __future__ import annotations
 
@@ -52,10 +52,14 @@ class Rental:
 
 
 class Market(ABC):
-    """A marketplace's API. KitError for whatever a person can act on; keys never appear in one."""
+    """A marketplace's API; each ``market.py`` has one, called ``Client``.
 
-    name: ClassVar[str]
+    KitError for whatever a person can act on; keys never appear in one.
+    """
+
+    name: ClassVar[str]  # as people write it
     address: ClassVar[str]
+    key_variable: ClassVar[str]  # where the user's environment holds the account's key
 
     def __init__(
         self, key: str, address: str | None = None, sleep: Callable[[float], None] = time.sleep
@@ -127,8 +131,3 @@ class MarketError(KitError):
     def __init__(self, problem: str, status: int) -> None:
         super().__init__(problem, fix="look at the offer on the marketplace's site; another offer may work")
         self.status = status
-
-
-def label(order: Order) -> str:
-    """By which a rental is found again, whatever the API answered."""
-    return f"kinokit-{order.manifest.name}"

@@ -7,21 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.choose.manifest import Needs
+from bootstrap.choose.prices import USABLE_SHARE
 from bootstrap.errors import KitError
-from bootstrap.platforms import clore as platform
-from bootstrap.platforms.order import Order
-from bootstrap.rent.market import Market, MarketError, Offer, Rental
+from bootstrap.platforms.clore.form import form
+from bootstrap.platforms.clore.here import NAME
+from bootstrap.platforms.market import Market, MarketError, Offer, Rental
+from bootstrap.platforms.order import CUDA, Order
 
 CODES = {1: "database error", 2: "invalid input", 3: "bad token", 4: "bad endpoint", 5: "too many calls"}
 CREATE_EVERY_SECONDS = 5.0
 CALL_EVERY_SECONDS = 1.0
 
 
-class Clore(Market):
+class Client(Market):
     """Offers are servers; a rental is an order. Orders have no name: they are told apart by their image."""
 
     name = "Clore.ai"
     address = "https://api.clore.ai"
+    key_variable = "CLORE_API_KEY"
 
     def auth(self, key: str) -> Mapping[str, str]:
         return {"auth": key}
@@ -50,10 +53,10 @@ class Clore(Market):
             offer
             for offer in found
             if offer is not None
-            and offer.vram_gib * 0.93 >= needs.vram_gib
+            and offer.vram_gib * USABLE_SHARE >= needs.vram_gib
             and (offer.ram_gib or 0) >= needs.ram_gib
             and (offer.disk_gb is None or offer.disk_gb >= disk_gb)
-            and (offer.cuda is None or offer.cuda >= 13.0)
+            and (offer.cuda is None or offer.cuda >= CUDA)
         ]
 
     def _offer(self, each: Mapping[str, Any]) -> Offer | None:
@@ -65,7 +68,7 @@ class Clore(Market):
         disk = re.search(r"([\d.]+)\s*GB", str(specs.get("disk", "")))
         cuda = each.get("cuda_version")
         return Offer(
-            platform="clore",
+            platform=NAME,
             id=str(each["id"]),
             gpu=named[2],
             gpus=int(named[1]),
@@ -80,7 +83,7 @@ class Clore(Market):
         )
 
     def create(self, offer: Offer, order: Order) -> Rental:
-        body = {**platform.form(order).body, "renting_server": int(offer.id)}
+        body = {**form(order).body, "renting_server": int(offer.id)}
         refused: MarketError | None = None
         try:
             self.ask("POST", "/v1/create_order", body)
@@ -106,9 +109,7 @@ class Clore(Market):
     def _rental(self, each: Mapping[str, Any], dollars: float | None = None) -> Rental:
         host = each.get("http_pub")
         state = "online" if each.get("online") else "starting"
-        return Rental(
-            "clore", str(each["id"]), "kinokit", state, f"https://{host}" if host else None, dollars
-        )
+        return Rental(NAME, str(each["id"]), "kinokit", state, f"https://{host}" if host else None, dollars)
 
     def destroy(self, id: str) -> None:
         try:

@@ -6,19 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.platforms import runpod as platform
-from bootstrap.platforms.order import Order
-from bootstrap.rent.market import Market, MarketError, Offer, Rental, label
+from bootstrap.choose.prices import USABLE_SHARE
+from bootstrap.platforms.market import Market, MarketError, Offer, Rental
+from bootstrap.platforms.order import LABEL_PREFIX, Order
+from bootstrap.platforms.runpod.form import form
+from bootstrap.platforms.runpod.here import NAME
 
 PRICES = """query { gpuTypes { id displayName memoryInGb
   lowestPrice(input: {gpuCount: 1}) { uninterruptablePrice minMemory stockStatus } } }"""
 
 
-class RunPod(Market):
+class Client(Market):
     """Offers are GPU types with a price; a rental is a pod. RunPod does not tell compute capabilities."""
 
     name = "RunPod"
     address = "https://rest.runpod.io"
+    key_variable = "RUNPOD_API_KEY"
     graphql = "https://api.runpod.io/graphql"
 
     def auth(self, key: str) -> Mapping[str, str]:
@@ -32,10 +35,10 @@ class RunPod(Market):
         for each in found["data"]["gpuTypes"]:
             price = each.get("lowestPrice") or {}
             dollars = price.get("uninterruptablePrice")
-            if dollars and each["memoryInGb"] * 0.93 >= needs.vram_gib and price.get("stockStatus"):
+            if dollars and each["memoryInGb"] * USABLE_SHARE >= needs.vram_gib and price.get("stockStatus"):
                 offers.append(
                     Offer(
-                        platform="runpod",
+                        platform=NAME,
                         id=str(each["id"]),
                         gpu=str(each["displayName"]),
                         gpus=1,
@@ -48,7 +51,7 @@ class RunPod(Market):
         return offers
 
     def create(self, offer: Offer, order: Order) -> Rental:
-        body = {**platform.form(order).body, "gpuTypeIds": [offer.id], "gpuCount": 1}
+        body = {**form(order).body, "gpuTypeIds": [offer.id], "gpuCount": 1}
         before = {each.id for each in self.rentals(order.port)}
         try:
             id = str(self.call("POST", "/v1/pods", body=body)["id"])
@@ -59,12 +62,12 @@ class RunPod(Market):
                     raise
                 raise MarketError(f"{self.name} rented nothing and named no pod", 200) from error
             id = made[-1].id
-        return Rental("runpod", id, label(order), "created", None, offer.dollars_per_hour)
+        return Rental(NAME, id, order.label, "created", None, offer.dollars_per_hour)
 
     def rentals(self, port: int = 8000) -> list[Rental]:
         found = self.call("GET", "/v1/pods")
         return [
-            self._rental(each, port) for each in found if str(each.get("name", "")).startswith("kinokit-")
+            self._rental(each, port) for each in found if str(each.get("name", "")).startswith(LABEL_PREFIX)
         ]
 
     def _rental(self, each: Mapping[str, Any], port: int) -> Rental:
@@ -73,9 +76,7 @@ class RunPod(Market):
         url = f"https://{id}-{port}.proxy.runpod.net"
         if mapped and each.get("publicIp"):
             url = f"http://{each['publicIp']}:{mapped}"
-        return Rental(
-            "runpod", id, str(each["name"]), str(each.get("desiredStatus")), url, each.get("costPerHr")
-        )
+        return Rental(NAME, id, str(each["name"]), str(each.get("desiredStatus")), url, each.get("costPerHr"))
 
     def destroy(self, id: str) -> None:
         try:

@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.platforms import vast as platform
-from bootstrap.platforms.order import Order
-from bootstrap.rent.market import Market, MarketError, Offer, Rental, label
+from bootstrap.platforms.market import Market, MarketError, Offer, Rental
+from bootstrap.platforms.order import CUDA, LABEL_PREFIX, Order
+from bootstrap.platforms.vast.form import form
+from bootstrap.platforms.vast.here import NAME
 
 
-class Vast(Market):
+class Client(Market):
     """Offers are asks of hosts; a rental is an instance."""
 
     name = "Vast.ai"
     address = "https://console.vast.ai"
+    key_variable = "VAST_API_KEY"
 
     def auth(self, key: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {key}"}
@@ -30,7 +32,7 @@ class Vast(Market):
             "cpu_ram": {"gte": needs.ram_gib * 1024},
             "disk_space": {"gte": disk_gb},
             "direct_port_count": {"gte": 2},
-            "cuda_max_good": {"gte": 13.0},
+            "cuda_max_good": {"gte": CUDA},
             "inet_down": {"gte": 200},
             "order": [["dph_total", "asc"]],
             "limit": 100,
@@ -42,7 +44,7 @@ class Vast(Market):
 
     def _offer(self, each: Mapping[str, Any]) -> Offer:
         return Offer(
-            platform="vast",
+            platform=NAME,
             id=str(each["id"]),
             gpu=str(each["gpu_name"]),
             gpus=int(each["num_gpus"]),
@@ -59,19 +61,19 @@ class Vast(Market):
         )
 
     def create(self, offer: Offer, order: Order) -> Rental:
-        body = platform.form(order).body
+        body = form(order).body
         try:
             answer = self.call("PUT", f"/api/v0/asks/{offer.id}/", body=body)
             id = str(answer["new_contract"])
         except (MarketError, KeyError, TypeError) as error:
             # An answer that says no may still have rented the box: look before believing it.
-            made = [each for each in self.rentals(order.port) if each.label == label(order)]
+            made = [each for each in self.rentals(order.port) if each.label == order.label]
             if not made:
                 if isinstance(error, MarketError):
                     raise
                 raise MarketError(f"{self.name} rented nothing and named no instance", 200) from error
             id = made[-1].id
-        return Rental("vast", id, label(order), "created", None, offer.dollars_per_hour)
+        return Rental(NAME, id, order.label, "created", None, offer.dollars_per_hour)
 
     def rentals(self, port: int = 8000) -> list[Rental]:
         found = self.call("GET", "/api/v0/instances/", query={"owner": "me"})
@@ -82,7 +84,7 @@ class Vast(Market):
         address = each.get("public_ipaddr")
         url = f"http://{address}:{mapped[0]['HostPort']}" if mapped and address else None
         state = str(each.get("actual_status") or "unknown")
-        return Rental("vast", str(each["id"]), str(each["label"]), state, url, each.get("dph_total"))
+        return Rental(NAME, str(each["id"]), str(each["label"]), state, url, each.get("dph_total"))
 
     def destroy(self, id: str) -> None:
         try:
@@ -93,4 +95,4 @@ class Vast(Market):
 
 
 def _ours(each: Mapping[str, Any]) -> bool:
-    return str(each.get("label") or "").startswith("kinokit-")
+    return str(each.get("label") or "").startswith(LABEL_PREFIX)

@@ -12,7 +12,7 @@ PROXY_TIMEOUT_SECONDS: float | None = (
 
 
 def is_here(env: Env) -> bool:
-    """A worker also has RUNPOD_POD_ID, so this is asked before the pod's file."""
+    """The endpoint's variables; RUNPOD_POD_ID alone is a pod."""
     return bool(env.get("RUNPOD_WEBHOOK_GET_JOB") or env.get("RUNPOD_ENDPOINT_ID"))
 
 

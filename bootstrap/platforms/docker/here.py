@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bootstrap.platforms import bare
+from bootstrap.platforms.bare import here as bare
 from bootstrap.platforms.base import Env, Stop
 
 NAME = "docker"

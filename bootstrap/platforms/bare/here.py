@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platformdirs
-
 from bootstrap.platforms.base import Env, Stop
 
 NAME = "bare"
@@ -23,7 +21,11 @@ def data_dir(env: Env) -> str:
     """Where this user's programs keep their data, ~/.local/share/kinokit on Linux."""
     if env.get("XDG_DATA_HOME"):
         return f"{env['XDG_DATA_HOME']}/kinokit"
-    return f"{env['HOME']}/.local/share/kinokit" if env.get("HOME") else platformdirs.user_data_dir("kinokit")
+    if env.get("HOME"):
+        return f"{env['HOME']}/.local/share/kinokit"
+    import platformdirs  # no start with a home directory waits for it
+
+    return platformdirs.user_data_dir("kinokit")
 
 
 def stop(env: Env) -> Stop:

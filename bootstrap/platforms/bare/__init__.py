@@ -1,0 +1,1 @@
+"""A machine of one's own, without a container."""

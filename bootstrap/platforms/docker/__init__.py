@@ -1,0 +1,1 @@
+"""A container on one's own machine."""

@@ -1,0 +1,1 @@
+"""RunPod's pods."""
