@@ -55,11 +55,18 @@ bench-%: install ## Measure an engine on this machine: make bench-svd, bench-wan
 pictures: install-dev ## Take the pictures of the documentation again
 	@PYTHONPATH=. $(VENV)/bin/python scripts/pictures.py $(ARGS)
 
-.PHONY: test lint format lock
-test: ## Everything that proves the kit: installs what is missing, then runs all tests
+# Most tests wait for a process, a socket or a page: two workers more than cores.
+WORKERS ?= $(shell expr $$(nproc) + 2)
+pytest := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS)
+
+.PHONY: test test-quick lint format lock
+test: ## Everything that proves the kit: installs what is missing, then runs all tests; ARGS="…" go to pytest
 	@scripts/system-packages.sh
 	@scripts/install.sh gpu ui postgres dev
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(pytest) $(ARGS)
+
+test-quick: install-dev ## The tests that need neither Docker nor a browser nor PostgreSQL, in three minutes
+	$(pytest) -m "not docker and not browser and not postgres" $(ARGS)
 
 lint: install-dev ## Style, types and shell scripts
 	$(VENV)/bin/ruff check .

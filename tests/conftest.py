@@ -10,6 +10,8 @@ import pytest
 
 from bootstrap.settings import ALIASES, PREFIX
 
+pytest_plugins = ["tests.support.side_by_side"]
+
 for name in [*os.environ]:
     if name.startswith(PREFIX) or any(name in aliases for aliases in ALIASES.values()):
         del os.environ[name]

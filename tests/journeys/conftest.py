@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,16 +10,14 @@ from tests.journeys.kit import Diary, Kit, wait_for
 
 
 class Booted(Kit):
-    """``diary`` is of its boot; ``started_at`` when the command was typed."""
+    """``diary`` is of its boot."""
 
     diary: Diary
-    started_at: float
 
 
 @pytest.fixture(scope="session")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booted]:
     made = Booted(tmp_path_factory.mktemp("kit"))
-    made.started_at = time.time()
     made.start()
     made.diary = Diary(made.url)
     try:

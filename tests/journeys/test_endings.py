@@ -13,6 +13,8 @@ import pytest
 
 from tests.journeys.kit import Kit, is_alive, refused, wait_for
 
+pytestmark = pytest.mark.apart
+
 
 @pytest.fixture
 def kit(tmp_path: Path) -> Iterator[Kit]:

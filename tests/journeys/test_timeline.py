@@ -16,6 +16,8 @@ from tests import hub
 from tests.hub import Hub
 from tests.journeys.kit import Kit, is_alive, wait_for
 
+pytestmark = pytest.mark.apart
+
 REPO = "kinokit/demo"
 LINK_BYTES_PER_SECOND = 700_000.0  # 14.6 MB take 21 s: longer than the imports on an idle machine
 SLOW_BYTES_PER_SECOND = (

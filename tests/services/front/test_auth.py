@@ -168,6 +168,7 @@ def test_odd_headers_are_a_401_not_a_crash(bare: Front) -> None:
         assert bare.anybody.get("/status", headers=headers).status_code == 401  # type: ignore[arg-type]
 
 
+@pytest.mark.alone
 def test_whoever_tries_many_tokens_is_slowed_down_and_nobody_else(bare: Front) -> None:
     def guess() -> float:
         began = time.monotonic()

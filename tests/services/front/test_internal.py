@@ -27,6 +27,7 @@ def test_a_claim_before_there_is_a_model_gets_nothing(bare: Front) -> None:
     assert bare.worker.claim() is None
 
 
+@pytest.mark.alone
 def test_a_waiting_claim_gets_the_job_as_it_comes(wan: Front) -> None:
     got: list[float] = []
 
@@ -44,6 +45,7 @@ def test_a_waiting_claim_gets_the_job_as_it_comes(wan: Front) -> None:
     assert got[0] - asked < 0.5
 
 
+@pytest.mark.alone
 def test_a_claim_waits_as_long_as_it_asked(wan: Front) -> None:
     began = time.monotonic()
     assert wan.worker.claim(1.5) is None
