@@ -94,10 +94,12 @@ def name_of(place: Place) -> str:
     return name
 
 
-def of_schema(document: Document, schema: type[BaseModel]) -> list[Mistake]:
-    """What pydantic finds wrong with the document, in words, with lines."""
+def of_schema(
+    document: Document, schema: type[BaseModel], context: Mapping[str, Any] | None = None
+) -> list[Mistake]:
+    """What pydantic finds wrong with the document, in words, with lines; validators get the ``context``."""
     try:
-        schema.model_validate(document.data)
+        schema.model_validate(document.data, context=dict(context or {}))
     except ValidationError as errors:
         found = [dict(error) for error in errors.errors(include_url=False)]
         return [_worded(document, error, schema) for error in found if not _follows_from_another(error)]

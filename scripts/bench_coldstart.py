@@ -133,7 +133,7 @@ def shipped_files(model: Manifest) -> dict[str, Path]:
 
 def random_files(model: Manifest, folder: Path) -> dict[str, Path]:
     """Full size, in the true layout; time does not depend on the values."""
-    if model.family != "wan" or not model.config:
+    if model.family.name != "wan" or not model.config:
         raise SystemExit(f"error: no maker of random files for {model.name}\n  fix: --gpu wan22")
     from scripts.wan_bench import files
 

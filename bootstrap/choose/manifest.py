@@ -8,7 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from bootstrap.choose import family as families
+from bootstrap.choose.family import Family, Name, Strict
+from bootstrap.errors import KitError
 
 MANIFEST_FOLDER = Path(__file__).parents[2] / "model-manifests"
 
@@ -35,13 +47,29 @@ GitOid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Repo = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
 Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
 
 
-class Strict(BaseModel):
-    """Frozen, and an unknown key is a mistake."""
+def _family(value: Any, info: ValidationInfo) -> Family:
+    """By its name; the validation's context may hold the folder of families beside the manifest."""
+    if isinstance(value, Family):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be the name of a family")
+    try:
+        return families.load(value, (info.context or {}).get("families"))
+    except KitError as error:
+        raise ValueError(f"{error.problem}; {error.fix}") from error
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+# Written as its name, read as the whole family.
+FamilyByName = Annotated[
+    Family,
+    BeforeValidator(_family),
+    PlainSerializer(lambda family: family.name, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "title": "Family", "description": "A file of model-manifests/families"}
+    ),
+]
 
 
 class Source(Strict):
@@ -101,7 +129,7 @@ class Limits(Strict):
     max_pixels: int | None = None  # width * height
     frames: tuple[int, ...] = ()  # legal counts, in full; else min, max and step rule
     max_frames: int | None = None
-    frame_step: Annotated[int, Field(ge=1)] = 1  # legal counts are 1 + k * frame_step (Wan: 4)
+    frame_step: Annotated[int, Field(ge=1)] = 1  # legal counts are 1 + k * frame_step
     max_pixel_frames: int | None = None  # width * height * frames, what fits in memory
     max_steps: Annotated[int, Field(ge=1)] = 100
 
@@ -112,7 +140,7 @@ class Profile(Strict):
     name: Name
     title: str  # one line for people: what it trades
     needs: Needs
-    settings: dict[str, Any] = Field(default_factory=dict)  # read by the engine alone
+    settings: dict[str, Any] = Field(default_factory=dict)  # keys and values as the family has them
     limits: Limits | None = None  # instead of the manifest's, where memory allows less
     defaults: dict[str, Any] = Field(default_factory=dict)  # over the manifest's, where its own would not fit
     measured: str | None = None  # the command and the card that gave the numbers
@@ -124,8 +152,9 @@ class Manifest(Strict):
     name: Name
     title: str
     summary: str
-    family: Literal["svd", "wan"]
+    family: FamilyByName
     inputs: tuple[Literal["text", "image"], ...]
+    optional_inputs: tuple[Literal["text", "image"], ...] = ()  # of these, what a request may leave out
     licence: Licence
     source: Source
     files: Annotated[tuple[File, ...], Field(min_length=1)]
@@ -134,7 +163,7 @@ class Manifest(Strict):
         None  # component configs: a name in services/engines/configs, or a folder of the files
     )
     defaults: dict[str, Any] = Field(default_factory=dict)  # request parameters
-    recipe: dict[str, Any] = Field(default_factory=dict)  # facts that no request changes, read by the engine
+    recipe: dict[str, Any] = Field(default_factory=dict)  # facts that no request changes
     limits: Limits
     profiles: Annotated[tuple[Profile, ...], Field(min_length=1)]
 

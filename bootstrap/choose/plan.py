@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from bootstrap import __version__, files
+from bootstrap.choose import family as families
+from bootstrap.choose.family import Family
 from bootstrap.choose.manifest import Limits, Manifest
 from bootstrap.choose.profile import Choice
 
@@ -20,8 +22,12 @@ class Plan(BaseModel):
     kit_version: str
     model: str
     title: str
-    family: Literal["svd", "wan"]
+    # A name stands for a family that came with the kit.
+    family: Annotated[
+        Family, BeforeValidator(lambda value: families.load(value) if isinstance(value, str) else value)
+    ]
     inputs: tuple[Literal["text", "image"], ...]
+    optional_inputs: tuple[Literal["text", "image"], ...] = ()
     device: Literal["cuda", "cpu"]
     gpu_groups: tuple[tuple[str, ...], ...] = ()  # one worker each; UUIDs for CUDA_VISIBLE_DEVICES
     profile: str
@@ -57,6 +63,7 @@ class Plan(BaseModel):
             title=manifest.title,
             family=manifest.family,
             inputs=manifest.inputs,
+            optional_inputs=manifest.optional_inputs,
             device=profile.needs.device,
             gpu_groups=tuple(tuple(gpu.uuid for gpu in group) for group in choice.gpu_groups),
             profile=profile.name,

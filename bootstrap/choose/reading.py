@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from bootstrap import yaml_errors
+from bootstrap.choose import family
+from bootstrap.choose.family import Family, Setting
 from bootstrap.choose.manifest import MANIFEST_FOLDER, Manifest, Source
 from bootstrap.errors import KitError
 from bootstrap.yaml_errors import Document, Mistake, Place
 
 MAX_BYTES = 1024 * 1024  # a manifest is a few kB; anything larger is another file
-ROLES: dict[str, tuple[frozenset[str], ...]] = {
-    # the sets of components that an engine can run, without the LoRAs
-    "svd": (frozenset({"pipeline"}),),
-    "wan": (
-        frozenset({"high_noise", "low_noise", "text_encoder", "vae"}),
-        frozenset({"transformer", "text_encoder", "vae"}),
-    ),
-}
-LORAS = frozenset({"lora_high", "lora_low"})
+FAMILIES = "families"  # the folder beside a manifest that may hold families of its own
 
 
 class BadManifest(KitError):
@@ -42,7 +37,7 @@ def load(name_path_or_url: str) -> Manifest:
     if "://" in name_path_or_url:
         return _anchored(parse(_downloaded(name_path_or_url), name_path_or_url.rpartition("/")[2]), None)
     path = path_of(name_path_or_url)
-    return _anchored(parse(_text(path), path.name), path.parent)
+    return _anchored(parse(_text(path), path.name, path.parent), path.parent)
 
 
 def path_of(name_or_path: str) -> Path:
@@ -65,24 +60,34 @@ def path_of(name_or_path: str) -> Path:
 
 def shipped(folder: Path = MANIFEST_FOLDER) -> dict[str, Path]:
     """Name and path of every manifest that came with the kit, in alphabetical order."""
-    paths = (*folder.glob("*.yaml"), *folder.glob("*/*.yaml"))
-    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
+    paths = [*folder.glob("*.yaml"), *folder.glob("*/*.yaml")]
+    manifests = [path for path in paths if path.parent.name != FAMILIES]
+    return {path.stem: path for path in sorted(manifests, key=lambda path: path.stem)}
 
 
-def parse(text: str, name: str) -> Manifest:
-    """The manifest in a text; BadManifest with every mistake of it."""
+def parse(text: str, name: str, folder: Path | None = None) -> Manifest:
+    """The manifest in a text; BadManifest with every mistake of it. ``folder`` is where its file lies."""
     document = Document(text)
+    context = {"families": folder / FAMILIES} if folder else {}
     found = list(document.mistakes)
     if document.data is None and not found:
         found.append(Mistake(0, "", "the file is empty"))
     elif document.data is not None and not isinstance(document.data, dict):
         found.append(Mistake(1, "", "must be a list of `key: value` lines at the top level"))
     elif isinstance(document.data, dict):
-        found += yaml_errors.of_schema(document, Manifest)
-        found += _across(document)
+        found += yaml_errors.of_schema(document, Manifest, context)
+        found += _across(document, _family(document, context.get("families")))
     if found:
         raise BadManifest(name, sorted(set(found)))
-    return Manifest.model_validate(document.data)
+    return Manifest.model_validate(document.data, context=context)
+
+
+def _family(document: Document, beside: Path | None) -> Family | None:
+    """None where there is none of that name, which the schema reports."""
+    name = document.data.get("family")
+    with suppress(KitError):
+        return family.load(name, beside) if isinstance(name, str) else None
+    return None
 
 
 def _anchored(manifest: Manifest, base: Path | None) -> Manifest:
@@ -105,7 +110,7 @@ def _absolute(source: Source | None, base: Path) -> Source | None:
     return source.model_copy(update={"folder": str((base / source.folder).resolve())})
 
 
-def _across(document: Document) -> Iterator[Mistake]:
+def _across(document: Document, of: Family | None) -> Iterator[Mistake]:
     """What no single field shows. Works on raw data, so that it also runs when a field is wrong."""
     data: dict[str, Any] = document.data
     yield from _sources(document, ("source",), data.get("source"))
@@ -116,7 +121,10 @@ def _across(document: Document) -> Iterator[Mistake]:
     yield from _twice(document, "files", "target", [str(f.get("target") or f.get("path")) for f in files])
     names = [str(p.get("name")) for p in _list(data.get("profiles")) if isinstance(p, dict)]
     yield from _twice(document, "profiles", "name", names)
-    yield from _components(document, files)
+    yield from _paths(document, files)
+    if of is not None:
+        yield from _roles(document, of)
+        yield from _typed(document, of)
     licence = _dict(data.get("licence"))
     if licence.get("gated") is True and not licence.get("accept_url"):
         yield document.mistake(
@@ -147,22 +155,42 @@ def _twice(document: Document, listed: str, key: str, names: list[str]) -> Itera
             yield document.mistake((listed, index, key), f"{name} is listed twice")
 
 
-def _components(document: Document, files: list[dict[str, Any]]) -> Iterator[Mistake]:
-    data: dict[str, Any] = document.data
-    components = _dict(data.get("components"))
+def _paths(document: Document, files: list[dict[str, Any]]) -> Iterator[Mistake]:
     paths = [str(file.get("path")) for file in files]
-    for role, path in components.items():
+    for role, path in _dict(document.data.get("components")).items():
         if path != "." and not any(p == path or p.startswith(f"{path}/") for p in paths):
             yield document.mistake(("components", str(role)), f"{path} is not among the files")
-    accepted = ROLES.get(str(data.get("family")), ())
-    roles = frozenset(map(str, components)) - (LORAS if data.get("family") == "wan" else frozenset())
-    if accepted and components and roles not in accepted:
-        sets = " or ".join("{" + ", ".join(sorted(roles)) + "}" for roles in accepted)
-        yield document.mistake(
-            ("components",), f"the {data['family']} engine needs {sets}, got {{{', '.join(sorted(roles))}}}"
-        )
-    if len(LORAS & set(components)) == 1:
-        yield document.mistake(("components",), "lora_high and lora_low belong together, one is missing")
+
+
+def _roles(document: Document, of: Family) -> Iterator[Mistake]:
+    """The components must be one of the sets that the family's engine can run."""
+    given = set(map(str, _dict(document.data.get("components"))))
+    roles = given - {role for together in of.optional_roles for role in together}
+    if given and roles not in map(set, of.roles):
+        sets = " or ".join("{" + ", ".join(sorted(roles)) + "}" for roles in of.roles)
+        got = ", ".join(sorted(roles))
+        yield document.mistake(("components",), f"the {of.name} engine needs {sets}, got {{{got}}}")
+    for together in of.optional_roles:
+        if given & set(together) and not given >= set(together):
+            names = " and ".join(together)
+            yield document.mistake(("components",), f"{names} belong together, one is missing")
+
+
+def _typed(document: Document, of: Family) -> Iterator[Mistake]:
+    """Settings, recipe and defaults: only what the family knows, with legal values."""
+    data: dict[str, Any] = document.data
+    profiles = [_dict(profile) for profile in _list(data.get("profiles"))]
+    checked: list[tuple[Place, Any, dict[str, Setting]]] = [(("recipe",), data.get("recipe"), of.recipe)]
+    checked += [(("profiles", n, "settings"), p.get("settings"), of.settings) for n, p in enumerate(profiles)]
+    for place, given, fields in checked:
+        for key, problem in family.problems(fields, _dict(given)):
+            yield document.mistake((*place, key), problem)
+    defaults: list[tuple[Place, Any]] = [(("defaults",), data.get("defaults"))]
+    defaults += [(("profiles", n, "defaults"), p.get("defaults")) for n, p in enumerate(profiles)]
+    for place, given in defaults:
+        for key in map(str, _dict(given)):
+            if key not in of.parameters:
+                yield document.mistake((*place, key), family.unknown(key, of.parameters))
 
 
 def _defaults(document: Document) -> Iterator[Mistake]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bootstrap import settings
-from bootstrap.choose import locking, reading
+from bootstrap.choose import family, locking, reading
+from bootstrap.choose.family import Family, Setting
 from bootstrap.choose.manifest import Manifest
 from bootstrap.commands import text
 from bootstrap.errors import KitError
@@ -53,7 +55,7 @@ def lock(
             f"{read.name} has no files from a hub", fix="write the hashes yourself: sha256sum FILE"
         )
     filled, changes = locking.fill(path.read_text(encoding="utf-8"), read, known)
-    reading.parse(filled, path.name)
+    reading.parse(filled, path.name, path.parent)
     locking.write(output or path, filled)
     for change in changes:
         was = f", was {change.old}" if change.old else ""
@@ -73,5 +75,21 @@ def schema_text() -> str:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Manifest.model_json_schema(),
         "title": "kinokit model manifest",
+        "allOf": [_of_family(each) for each in family.shipped()],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _of_family(of: Family) -> dict[str, Any]:
+    """What settings and recipe may hold in this family's manifests."""
+    settings, recipe = _object(of.settings), _object(of.recipe)
+    profiles = {"items": {"properties": {"settings": settings}}}
+    return {
+        "if": {"properties": {"family": {"const": of.name}}},
+        "then": {"properties": {"recipe": recipe, "profiles": profiles}},
+    }
+
+
+def _object(fields: Mapping[str, Setting]) -> dict[str, Any]:
+    properties = {name: field.schema_for_editors() for name, field in fields.items()}
+    return {"type": "object", "additionalProperties": False, "properties": properties}

@@ -54,7 +54,7 @@ def _document(each: Entry) -> dict[str, Any]:
         "name": model.name,
         "title": model.title,
         "summary": model.summary,
-        "family": model.family,
+        "family": model.family.name,
         "inputs": model.inputs,
         "bytes": model.download_bytes,
         "missing_bytes": each.missing_bytes,

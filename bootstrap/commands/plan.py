@@ -106,7 +106,7 @@ def _document(
         "model": {
             "name": model.name,
             "title": model.title,
-            "family": model.family,
+            "family": model.family.name,
             "inputs": model.inputs,
             "licence": model.licence.model_dump(),
             "token_missing": _token_missing(judged, chosen),

@@ -31,7 +31,6 @@ class Rates(BaseModel):
     imports_seconds: float
     load_bytes_per_second: dict[str, float]
     load_fixed_seconds: float
-    first_clip_extra_seconds: dict[str, float]
     download_over_floor: float
 
 
@@ -85,7 +84,7 @@ def predict(
         # Files are loaded while others arrive; the largest may be the last.
         last = load * max(file.bytes for file in model.files) / max(model.download_bytes, 1)
         ready = table.before_fetch_seconds + max(download + last, imports + load)
-    clip, basis["first_clip"] = _first_clip(model, table, gpu, before)
+    clip, basis["first_clip"] = _first_clip(model, gpu, before)
     total = None if ready is None or clip is None else ready + clip
     dollars = None if total is None or dollars_per_hour is None else total / 3600 * dollars_per_hour
     return Forecast(link, missing_bytes, download, load, ready, clip, dollars, basis)
@@ -136,12 +135,10 @@ def _load_seconds(model: Manifest, table: Rates, gpu: str | None, *, is_cold: bo
     return table.load_fixed_seconds + model.download_bytes / table.load_bytes_per_second[place]
 
 
-def _first_clip(
-    model: Manifest, table: Rates, gpu: str | None, before: Mapping[str, float]
-) -> tuple[float | None, str]:
+def _first_clip(model: Manifest, gpu: str | None, before: Mapping[str, float]) -> tuple[float | None, str]:
     if "first_clip_seconds" in before:
         return before["first_clip_seconds"], "measured in an earlier boot"
     seconds = cost.clip_seconds(model.name, gpu) if gpu else None
     if seconds is None:
         return None, "unknown"
-    return seconds + table.first_clip_extra_seconds[model.family], "table"
+    return seconds + model.family.first_clip_extra_seconds, "table"

@@ -12,8 +12,7 @@ import annotated_types
 import typer
 from pydantic.fields import FieldInfo
 
-from services.parameters import FAMILY_TITLES, NAMES, Parameters, families
-from services.parameters.presets import PRESETS
+from services.parameters import NAMES, Parameters, families
 
 
 def with_parameters(command: Callable[..., Any], *, leave_out: tuple[str, ...] = ()) -> Callable[..., Any]:
@@ -62,12 +61,12 @@ def meaning(name: str) -> str:
     words = [
         word for part in get_args(field.annotation) if get_origin(part) is Literal for word in get_args(part)
     ]
-    words = list(PRESETS) if name == "preset" else words
+    words = list(families.preset_names()) if name == "preset" else words
     if words:
         texts.append(f"One of {', '.join(words)}.")
-    readers: list[Any] = list(families(name))
+    readers = families.readers(name)
     if len(readers) == 1:
-        texts.append(f"{FAMILY_TITLES[readers[0]]} only.")
+        texts.append(f"{readers[0].title} only.")
     return " ".join(texts)
 
 

@@ -72,7 +72,7 @@ async def remix(request: Request, source: Job, context: Context) -> Job:
 
 
 def _readable(name: str, plan: Plan) -> bool:
-    return plan.family in parameters.families(name)
+    return name in plan.family.parameters
 
 
 async def keep(

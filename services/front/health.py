@@ -48,7 +48,7 @@ async def status(context: Shared) -> dict[str, Any]:
         "studio": context.studio,
         "workers": [asdict(report) for report in context.crew.all()],
         "queue": await _queue(context, plan.model if plan else None),
-        "plan": plan.model_dump(mode="json") if plan else None,
+        "plan": {**plan.model_dump(mode="json"), "family": plan.family.name} if plan else None,
     }
 
 

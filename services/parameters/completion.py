@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.choose.plan import Plan
-from services.parameters import limits
+from services.parameters import families, limits, rules
 from services.parameters.error import RequestError
-from services.parameters.presets import PRESETS
-from services.parameters.table import FAMILY_TITLES, FPS_RANGE, NAMES, Parameters, families
-
-RESTLESS_MOTION = 200
-STEPS_WITHOUT_LORA = 20
+from services.parameters.table import Parameters
 
 
 @dataclass(frozen=True)
@@ -44,9 +40,9 @@ def complete(
     given = parameters.model_dump(exclude_none=True)
     _check_family(given, plan, warnings)
     _check_inputs(given, plan, has_image)
-    chosen = _preset(given) | given
-    fallback = {"fit": "crop", "fps": 16, **plan.defaults, **_without_lora(chosen, plan)}
-    names = [name for name in NAMES if plan.family in families(name)]
+    chosen = _preset(given, plan) | given
+    fallback = {**plan.family.defaults, **plan.defaults, **_fallbacks(chosen, plan)}
+    names = families.names(plan.family)
     values: dict[str, Any] = {name: chosen.get(name, fallback.get(name)) for name in names}
     if values["seed"] is None:
         values["seed"] = draw_seed()
@@ -64,26 +60,27 @@ def complete(
 
 def _check_family(given: Mapping[str, Any], plan: Plan, warnings: list[str]) -> None:
     for name in given:
-        if plan.family in families(name):
+        if name in plan.family.parameters:
             continue
         if name == "prompt":  # the videos API always sends one
-            warnings.append(f"{plan.title} does not read prompts: it moves the photo")
+            instead = ": it moves the photo" if "image" in plan.inputs else ""
+            warnings.append(f"{plan.title} does not read prompts{instead}")
             continue
         raise RequestError(
-            f"{plan.model} does not read {name}: it belongs to {_titles(name)} models",
+            f"{plan.model} does not read {name}{_belongs(name)}",
             fix=f"leave {name} out",
             param=name,
             code="unsupported_parameter",
         )
 
 
-def _titles(name: str) -> str:
-    return " and ".join(FAMILY_TITLES[family] for family in families(name))
+def _belongs(name: str) -> str:
+    titles = " and ".join(family.title for family in families.readers(name))
+    return f": it belongs to {titles} models" if titles else ""
 
 
 def _check_inputs(given: Mapping[str, Any], plan: Plan, has_image: bool | None) -> None:
-    optional = plan.recipe.get("image") == "optional"
-    if has_image is False and "image" in plan.inputs and not optional:
+    if has_image is False and "image" in plan.inputs and "image" not in plan.optional_inputs:
         raise RequestError(
             f"{plan.model} starts from an image, and none was given",
             fix="send a JPEG, PNG or WebP as input_reference",
@@ -103,24 +100,25 @@ def _check_inputs(given: Mapping[str, Any], plan: Plan, has_image: bool | None) 
         )
 
 
-def _preset(given: Mapping[str, Any]) -> dict[str, Any]:
+def _preset(given: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     name = given.get("preset")
     if name is None:
         return {}
-    if name not in PRESETS:
-        raise RequestError(f"there is no preset {name!r}", fix=f"one of {', '.join(PRESETS)}", param="preset")
-    return PRESETS[name].values
+    presets = {preset.name: preset.values for preset in plan.family.presets}
+    if name not in presets:
+        raise RequestError(f"there is no preset {name!r}", fix=f"one of {', '.join(presets)}", param="preset")
+    return presets[name]
 
 
-def _without_lora(chosen: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """Other defaults for a Wan model whose few-step LoRAs are switched off."""
-    if chosen.get("lora", plan.defaults.get("lora")) is not False:
-        return {}
-    recipe = plan.recipe
+def _fallbacks(chosen: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """Other defaults where the family has some for what was chosen."""
+    recipe = plan.family.read_recipe(plan.recipe)
+    now = {**plan.defaults, **chosen}
     found = {
-        "num_inference_steps": recipe.get("steps_without_lora", STEPS_WITHOUT_LORA),
-        "guidance_scale": recipe.get("guidance_without_lora"),
-        "shift": recipe.get("shift_without_lora"),
+        name: recipe[key]
+        for fallback in plan.family.fallbacks
+        if rules.holds(fallback.when, now)
+        for name, key in fallback.from_recipe.items()
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -133,43 +131,16 @@ def _default_size(plan: Plan) -> limits.Size:
 
 def _check_ranges(values: Mapping[str, Any], plan: Plan, warnings: list[str]) -> None:
     """What one field's range cannot say."""
-    low, high = FPS_RANGE[plan.family]
+    low, high = plan.family.fps.minimum, plan.family.fps.maximum
     if not low <= values["fps"] <= high:
         raise RequestError(
             f"fps {values['fps']} is outside {low} to {high}", fix=f"ask for {low} to {high}", param="fps"
         )
-    steps = values["num_inference_steps"]
+    steps = values.get("num_inference_steps")
     if steps is not None and steps > plan.limits.max_steps:
         raise RequestError(
             f"{steps} steps are more than {plan.limits.max_steps}",
             fix=f"ask for at most {plan.limits.max_steps}",
             param="num_inference_steps",
         )
-    if plan.family == "svd":
-        _check_svd(values, warnings)
-    else:
-        _check_wan(values, warnings)
-
-
-def _check_svd(values: Mapping[str, Any], warnings: list[str]) -> None:
-    least, most = values["min_guidance_scale"], values["max_guidance_scale"]
-    if least is not None and most is not None and least > most:
-        raise RequestError(
-            f"min_guidance_scale {least:g} is above max_guidance_scale {most:g}",
-            fix=f"give at most {most:g}, or raise max_guidance_scale",
-            param="min_guidance_scale",
-        )
-    motion = values["motion_bucket_id"]
-    if motion is not None and motion > RESTLESS_MOTION:
-        warnings.append(f"motion_bucket_id {motion} is above {RESTLESS_MOTION}: clips tend to fall apart")
-
-
-def _check_wan(values: Mapping[str, Any], warnings: list[str]) -> None:
-    guidance = values["guidance_scale"]
-    if values["negative_prompt"] and (guidance is None or guidance <= 1):
-        warnings.append("negative_prompt is read only with guidance_scale above 1")
-    steps = values["num_inference_steps"]
-    if values["lora"] is False and steps is not None and steps < STEPS_WITHOUT_LORA:
-        warnings.append(
-            f"{steps} steps without the LoRAs: {STEPS_WITHOUT_LORA} or more are needed for a clean clip"
-        )
+    rules.check(values, plan.family.rules, warnings)

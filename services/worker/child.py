@@ -80,7 +80,7 @@ class Channel:
 
 def prepare(plan: Plan, channel: Channel, engine_module: str | None = None) -> None:
     """What needs no weights, done while they arrive. What fails here fails in ``load`` too, and is told."""
-    channel.say("loading", detail=f"starting the {plan.family} engine", progress=None)
+    channel.say("loading", detail=f"starting the {plan.family.name} engine", progress=None)
     with suppress(Exception), spans.span("imports"):
         module = _module(plan, engine_module)
         if hasattr(module, "prepare"):
@@ -115,7 +115,9 @@ def load(plan: Plan, channel: Channel, engine_module: str | None = None) -> Engi
 
 def _module(plan: Plan, engine_module: str | None) -> Any:
     """An ``EngineModule``."""
-    return importlib.import_module(engine_module or f"services.engines.{plan.family}")
+    return importlib.import_module(
+        engine_module or plan.family.engine or f"services.engines.{plan.family.name}"
+    )
 
 
 def _timings() -> dict[str, Any]:

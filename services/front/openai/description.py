@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.parameters import Parameters
+from services.parameters import families
 
 _OWN: dict[str, Any] = {
     "model": {"type": "string", "description": "The model that runs here; may be left out."},
@@ -17,7 +17,7 @@ _IN_JSON = {"type": "string", "description": "The photo as a data URL or base64.
 
 def request_body() -> dict[str, Any]:
     """``openapi_extra`` of a route that reads ``services.front.openai.body``."""
-    fields = Parameters.model_json_schema()["properties"]
+    fields = families.schemas()
     content = {
         "multipart/form-data": {**fields, **_OWN, "input_reference": _IN_FORM},
         "application/json": {**fields, **_OWN, "input_reference": _IN_JSON},

@@ -7,10 +7,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from bootstrap.choose.plan import Plan
-from services import parameters
 from services.front.context import Context, Shared
 from services.front.errors import ApiError
-from services.parameters.presets import PRESETS
+from services.parameters import families
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -33,24 +32,18 @@ async def retrieve_model(model: str, context: Shared) -> dict[str, Any]:
 
 
 def _model(plan: Plan, context: Context) -> dict[str, Any]:
-    table = parameters.Parameters.model_json_schema()["properties"]
     return {
         "id": plan.model,
         "object": "model",
         "created": context.boot.planned_at(),
         "owned_by": "kinokit",
         "title": plan.title,
-        "family": plan.family,
+        "family": plan.family.name,
         "inputs": list(plan.inputs),
-        "image_optional": plan.recipe.get("image") == "optional",
+        "image_optional": "image" in plan.optional_inputs,
         "profile": plan.profile,
         "defaults": plan.defaults,
         "limits": plan.limits.model_dump(mode="json"),
-        "parameters": {name: field for name, field in table.items() if plan.family in field["families"]},
-        "presets": [
-            {"name": preset.name, "meaning": preset.meaning, "values": preset.values}
-            for preset in PRESETS.values()
-        ]
-        if plan.family == "svd"
-        else [],
+        "parameters": families.schemas(plan.family),
+        "presets": [preset.model_dump(mode="json") for preset in plan.family.presets],
     }

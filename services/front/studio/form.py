@@ -10,8 +10,7 @@ import gradio as gr
 from pydantic.fields import FieldInfo
 
 from bootstrap.choose.plan import Plan
-from services.parameters import FPS_RANGE, Parameters, complete
-from services.parameters.presets import PRESETS
+from services.parameters import Parameters, complete, families
 
 PHOTO = "input_reference"  # the API's name for it
 LABELS = {
@@ -60,7 +59,7 @@ def photo(plan: Plan) -> Literal["none", "optional", "needed"]:
     """Does a clip of this model start from a photo?"""
     if "image" not in plan.inputs:
         return "none"
-    return "optional" if plan.recipe.get("image") == "optional" else "needed"
+    return "optional" if "image" in plan.optional_inputs else "needed"
 
 
 def labels() -> dict[str, str]:
@@ -74,11 +73,8 @@ def defaults(plan: Plan) -> dict[str, Any]:
 
 
 def presets(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Name to values, for those who read presets."""
-    readable = {name for name, _ in _read_by(plan)}
-    if "preset" not in readable:
-        return {}
-    return {name: preset.values for name, preset in PRESETS.items()}
+    """Name to values."""
+    return {preset.name: preset.values for preset in plan.family.presets}
 
 
 def make_label(plan: Plan) -> str:
@@ -111,11 +107,11 @@ def _read_by(plan: Plan) -> Iterator[tuple[str, FieldInfo]]:
         "prompt": "text" not in plan.inputs,
         "negative_prompt": "text" not in plan.inputs,
         "fit": "image" not in plan.inputs,
-        **dict.fromkeys(("lora", "lora_high_strength", "lora_low_strength"), "lora" not in plan.defaults),
+        **{name: other not in plan.defaults for name, other in plan.family.offered_with.items()},
     }
-    for name, field in Parameters.model_fields.items():
-        if plan.family in _extra(field)["families"] and not absent.get(name):
-            yield name, field
+    for name in families.names(plan.family):
+        if not absent.get(name):
+            yield name, Parameters.model_fields[name]
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:
@@ -143,7 +139,7 @@ def _control(plan: Plan, name: str, field: FieldInfo) -> Any:
         return gr.Textbox(lines=3 if name == "prompt" else 2, max_length=_limit(field, "max_length"), **said)
     if name == "preset":
         said["info"] = "A good start; every value can be changed afterwards."
-        named = [(_title(preset.name, preset.meaning), preset.name) for preset in PRESETS.values()]
+        named = [(_title(preset.name, preset.meaning), preset.name) for preset in plan.family.presets]
         return gr.Dropdown([("None", ""), *named], value="", **said)
     if name == "size":
         return gr.Dropdown(_sizes(plan), value=value, allow_custom_value=not plan.limits.sizes, **said)
@@ -180,7 +176,7 @@ def _kind(field: FieldInfo) -> Any:
 def _range(plan: Plan, name: str, field: FieldInfo) -> tuple[float | None, float | None]:
     low, high = _limit(field, "ge"), _limit(field, "le")
     if name == "fps":
-        low, high = FPS_RANGE[plan.family]
+        low, high = plan.family.fps.minimum, plan.family.fps.maximum
     if name == "num_inference_steps":
         high = plan.limits.max_steps
     if name == "num_frames":
@@ -197,9 +193,7 @@ def _label(name: str) -> str:
 
 
 def _meaning(plan: Plan, name: str, field: FieldInfo) -> str | None:
-    if name == "fps" and plan.family != "svd":
-        return "How fast the frames play."
-    return MEANINGS.get(name, field.description)
+    return plan.family.meanings.get(name) or MEANINGS.get(name, field.description)
 
 
 def _title(name: str, meaning: str) -> str:

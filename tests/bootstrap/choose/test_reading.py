@@ -75,7 +75,13 @@ def test_the_good_one_is_good() -> None:
         ("summary:", "sumary:", "line 3, sumary: unknown key, did you mean summary?"),
         ("git_oid:", "gitoid:", "line 15, files[0].gitoid: unknown key, did you mean git_oid?"),
         ("family: svd\n", "", "line 1, family: is missing"),
-        ("family: svd", "family: sdv", "line 4, family: input should be 'svd' or 'wan', got 'sdv'"),
+        (
+            "family: svd",
+            "family: sdv",
+            "line 4, family: there is no family 'sdv'; choose one of svd, wan",
+        ),
+        ("family: svd", "family: [svd]", "line 4, family: must be the name of a family"),
+        ("family: svd", "family: ../svd", "line 4, family: there is no family '../svd'"),
         ("bytes: 496", "bytes: many", "line 14, files[0].bytes: input should be a valid integer"),
         (
             "bytes: 496",
@@ -164,6 +170,12 @@ def test_the_good_one_is_good() -> None:
             "vram_gib: sixteen",
             "line 30, profiles[0].needs.vram_gib: input should be a valid number",
         ),
+        (
+            "num_frames: 25",
+            "num_frame: 25",
+            "line 23, defaults.num_frame: unknown key, did you mean num_frames?",
+        ),
+        ("num_frames: 25", "shift: 3", "line 23, defaults.shift: unknown key"),
         ("inputs: [image]", "inputs: [picture]", "line 5, inputs[0]: input should be 'text' or 'image'"),
         ("    needs: {vram_gib: 16}\n", "", "line 28, profiles[0].needs: is missing"),
     ],
@@ -175,6 +187,51 @@ def test_a_mistake_is_told_with_its_line(old: str, new: str, told: str | None) -
         reading.parse(text, "anime.yaml")
     else:
         assert any(told in mistake for mistake in mistakes(text)), mistakes(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("{offload: stream, feed_rows: null}", None),
+        ("{offlaod: none}", "offlaod: unknown key, did you mean offload?"),
+        ("{offload: disk}", "offload: must be one of none, model, stream, got 'disk'"),
+        ("{offload: null}", "offload: must be one of none, model, stream, got None"),
+        ("{feed_rows: many}", "feed_rows: must be a whole number of at least 1, or null, got 'many'"),
+        ("{feed_rows: 0}", "feed_rows: must be a whole number of at least 1, or null, got 0"),
+        ("{feed_rows: true}", "feed_rows: must be a whole number of at least 1, or null, got True"),
+        ("{feed_rows: 2.5}", "feed_rows: must be a whole number of at least 1, or null, got 2.5"),
+    ],
+)
+def test_a_setting_that_the_family_does_not_have_is_told_with_its_line(
+    settings: str, told: str | None
+) -> None:
+    text = f"{GOOD}    settings: {settings}\n"
+    if told is None:
+        reading.parse(text, "anime.yaml")
+    else:
+        assert mistakes(text) == [f"line 31, profiles[0].settings.{told}"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("matmul: fp8}", "matmul: fp-8}", "settings.matmul: must be one of exact, fp8, got 'fp-8'"),
+        ("experts: swap", "expertz: swap", "settings.expertz: unknown key, did you mean experts?"),
+        ("vae_tiling: false", "vae_tiling: 0", "settings.vae_tiling: must be true or false, got 0"),
+        ("boundary_ratio: 0.875", "boundary_ratio: 1.5", "recipe.boundary_ratio: must be a number of at"),
+        ("  text_length: 512", "  sampler: euler", "recipe.sampler: unknown key"),
+    ],
+)
+def test_every_family_is_as_strict(old: str, new: str, told: str) -> None:
+    text = (MANIFEST_FOLDER / "wan22.yaml").read_text()
+    line = next(n for n, each in enumerate(text.splitlines(), 1) if old in each)
+    found = mistakes(text.replace(old, new, 1))
+    assert [f"line {line}, " in each and told in each for each in found] == [True], found
+
+
+def test_mistakes_of_settings_come_with_all_others() -> None:
+    text = GOOD.replace("bytes: 496", "bytes: -1") + "    settings: {offlaod: none}\n"
+    assert [mistake.partition(",")[0] for mistake in mistakes(text)] == ["line 14", "line 31"]
 
 
 @pytest.mark.parametrize(

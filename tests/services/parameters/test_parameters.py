@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bootstrap.choose import reading
+from bootstrap.choose import family, reading
 from bootstrap.choose.manifest import Limits
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import Choice
+from bootstrap.errors import KitError
 from services.parameters import NAMES, Request, RequestError, complete, families, limits, parse
-from services.parameters.presets import PRESETS
 from tests.services.front.running import SVD, WAN, plan
 
 SVD_XT = SVD | {
@@ -21,7 +21,7 @@ SVD_XT = SVD | {
     "defaults": SVD["defaults"] | {"size": "1024x576", "num_frames": 25, "num_inference_steps": 25},
     "limits": {"size_multiple": 64, "frames": (14, 25), "max_pixels": 1048576, "max_steps": 100},
 }
-WAN_5B = WAN | {"inputs": ("text", "image"), "recipe": {"image": "optional"}}
+WAN_5B = WAN | {"inputs": ("text", "image"), "optional_inputs": ("image",)}
 WAN_I2V = WAN | {"inputs": ("text", "image")}
 
 
@@ -46,11 +46,17 @@ def test_nothing_asked_is_the_models_defaults() -> None:
 
 
 def test_every_parameter_of_the_family_is_there_and_no_other() -> None:
-    assert set(ask(SVD).values) == {n for n in NAMES if "svd" in families(n)} - {"size", "seconds"}
-    assert set(ask(WAN, prompt="x").values) == {n for n in NAMES if "wan" in families(n)} - {
-        "size",
-        "seconds",
-    }
+    assert set(ask(SVD).values) == set(family.load("svd").parameters) - {"size", "seconds"}
+    assert set(ask(WAN, prompt="x").values) == set(family.load("wan").parameters) - {"size", "seconds"}
+
+
+def test_every_field_of_the_table_is_read_by_a_family_and_a_family_reads_no_other() -> None:
+    assert all(families.readers(name) for name in NAMES)
+    for each in family.shipped():
+        assert families.names(each)
+    stranger = family.load("svd").model_copy(update={"parameters": ("size", "colour")})
+    with pytest.raises(KitError, match="reads colour, which nobody can ask for"):
+        families.names(stranger)
 
 
 def test_a_seed_is_drawn_and_told_and_a_given_one_is_kept() -> None:
@@ -67,11 +73,14 @@ def test_what_is_given_wins_over_the_preset_and_the_preset_over_the_default() ->
     assert "product" in refused(SVD, preset="actoin").fix
 
 
+PRESETS = {preset.name: preset.values for preset in family.load("svd").presets}
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_legal_on_every_svd_model(name: str) -> None:
     for model in (SVD, SVD_XT):
         values = ask(model, preset=name).values
-        for field, value in PRESETS[name].values.items():
+        for field, value in PRESETS[name].items():
             assert values[field] == value
 
 
