@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from bootstrap.choose.plan import Plan
 
+# As torch's allocators, cuBLAS and cuDNN, and the driver say it.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "out_of_memory")
 # stage ("load", "encode", "sample", "decode"), done, total; total 0 when it is not known
 Report = Callable[[str, int, int], None]
 # True once the job was cancelled; engines ask between steps
@@ -30,6 +32,14 @@ class OutOfMemory(Exception):
         self.wanted_bytes = wanted_bytes
         self.peak_bytes = peak_bytes
         self.total_bytes = total_bytes
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for what torch, its libraries, the driver and Python raise; pinned memory is the driver's."""
+    # By name: whoever asks need not have torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 class Engine(Protocol):

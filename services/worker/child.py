@@ -25,7 +25,7 @@ from typing import Any
 
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from services.engines.base import Cancel, Engine, OutOfMemory
+from services.engines.base import Cancel, Engine, OutOfMemory, is_out_of_memory
 from services.engines.start import spans
 from services.engines.start.files import Arriving
 from services.worker.estimate import SHARES, Estimate
@@ -203,7 +203,7 @@ def serve(engine: Engine, plan: Plan, channel: Channel) -> None:
 
 def _failure(plan: Plan, error: Exception) -> dict[str, Any]:
     """The job's error: what a user can act on in full, a bug by the number under which the log has it."""
-    if isinstance(error, OutOfMemory) or _is_raw_out_of_memory(error):
+    if isinstance(error, OutOfMemory) or is_out_of_memory(error):
         log.error("out of memory: %s", error)
         return {"code": "out_of_memory", "message": _out_of_memory(plan, error), "metadata": {}}
     if isinstance(error, KitError):
@@ -218,7 +218,7 @@ def _failure(plan: Plan, error: Exception) -> dict[str, Any]:
 def _load_failure(plan: Plan, error: Exception) -> dict[str, str]:
     if isinstance(error, KitError):
         return {"problem": error.problem, "fix": error.fix}
-    if isinstance(error, OutOfMemory) or _is_raw_out_of_memory(error):
+    if isinstance(error, OutOfMemory) or is_out_of_memory(error):
         return {"problem": f"{plan.model} could not be loaded: {error}", "fix": _smaller(plan)}
     return {
         "problem": f"{plan.model} could not be loaded: {type(error).__name__}: {error}"[:500],
@@ -248,14 +248,6 @@ def _smaller(plan: Plan) -> str:
     if following is None:
         return f"rent a {'GPU' if plan.device == 'cuda' else 'machine'} with more memory"
     return f"start the smaller profile: kinokit up --model {plan.model} --profile {following.name}"
-
-
-def _is_raw_out_of_memory(error: Exception) -> bool:
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or any(words in str(error) for words in ("CUDA out of memory", "DefaultCPUAllocator"))
-    )
 
 
 def _is_fault(error: Exception) -> bool:

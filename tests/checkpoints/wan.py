@@ -21,6 +21,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 from bootstrap.choose.manifest import Limits
 from bootstrap.choose.plan import Plan
 from services.engines.wan import key_map, vae_key_map
+from services.engines.weights import checkpoint
 
 FP8 = torch.float8_e4m3fn
 RANK, ALPHA = 16, 2  # the published LoRAs: 64 and 8, so a factor of 1/8
@@ -318,8 +319,8 @@ def dequantised(path: Path) -> dict[str, Tensor]:
     out = {}
     for name, tensor in raw.items():
         layer = name.removesuffix(".weight")
-        scale = next((raw[f"{layer}.{s}"] for s in key_map.SCALES if f"{layer}.{s}" in raw), None)
-        if name.rpartition(".")[2] not in (*key_map.SIDECARS, key_map.MARKER, "spiece_model"):
+        scale = next((raw[f"{layer}.{s}"] for s in checkpoint.SCALES if f"{layer}.{s}" in raw), None)
+        if name.rpartition(".")[2] not in (*checkpoint.SIDECARS, checkpoint.MARKER, "spiece_model"):
             is_weight = scale is not None and name.endswith(".weight")
             rows = scale.float().reshape(-1, *[1] * (tensor.ndim - 1)) if is_weight else 1.0
             out[name] = tensor.float() * rows

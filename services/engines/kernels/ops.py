@@ -5,21 +5,13 @@ The torch versions say what is computed; they also carry the fast profile's arit
 
 from __future__ import annotations
 
-import importlib.util
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from services.engines.kernels import attention as dense
+from services.engines.kernels import dispatch
 from services.engines.weights import fp8_linear
-
-HAS_TRITON = importlib.util.find_spec("triton") is not None
-
-
-def fused(x: Tensor) -> bool:
-    """Triton's FP8 needs Ada or later."""
-    return x.is_cuda and HAS_TRITON and fp8_linear.has_fp8_products(x.device)
 
 
 def add_norm_quantise(
@@ -35,7 +27,7 @@ def add_norm_quantise(
 
     ``gate``, ``multiply`` and ``shift`` are float32 [2, width]: rows before ``split`` take the first.
     """
-    if fused(x):
+    if dispatch.fused_fp8(x):
         from services.engines.kernels import rows
 
         return rows.add_norm_quantise(x, branch, gate, multiply, shift, split, eps)
@@ -47,7 +39,7 @@ def add_norm_quantise(
 
 def add(x: Tensor, branch: Tensor, gate: Tensor | None, split: int) -> None:
     """x += branch * gate, in place."""
-    if fused(x) and gate is not None:
+    if dispatch.fused_fp8(x) and gate is not None:
         from services.engines.kernels import rows
 
         rows.add(x, branch, gate, split)
@@ -58,7 +50,7 @@ def add(x: Tensor, branch: Tensor, gate: Tensor | None, split: int) -> None:
 
 def quantise(x: Tensor, *, gelu: bool = False) -> tuple[Tensor, Tensor]:
     """FP8 codes and row scales of ``x``, or of its GELU (tanh form)."""
-    if fused(x):
+    if dispatch.fused_fp8(x):
         from services.engines.kernels import rows
 
         return rows.quantise(x, gelu=gelu)
@@ -67,7 +59,7 @@ def quantise(x: Tensor, *, gelu: bool = False) -> tuple[Tensor, Tensor]:
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """Over the whole width, in float32 inside."""
-    if fused(x):
+    if dispatch.fused_fp8(x):
         from services.engines.kernels import rows
 
         return rows.rms_norm(x, weight, eps)
@@ -79,7 +71,7 @@ def self_attention(
 ) -> Tensor:
     """Norm, rotation and attention of ``qkv`` [rows, 3 * width]; ``narrow`` allows 8 bits."""
     width = qkv.shape[1] // 3
-    if fused(qkv):
+    if dispatch.fused_fp8(qkv):
         from services.engines.kernels import hopper, rows
 
         if narrow and hopper.supports(qkv.device, head):
@@ -107,7 +99,7 @@ def norm_silu(x: Tensor, other: Tensor | None, bias: Tensor | None, gamma: Tenso
     Without ``other`` the sum is not kept and ``x`` itself comes back. When ``out`` has three times the
     channels, frame n goes to its last third, to the middle third of frame n + 1 and to the first of n + 2.
     """
-    if x.is_cuda and HAS_TRITON:
+    if dispatch.fused(x):
         from services.engines.kernels import pixels
 
         return pixels.norm_silu(x, other, bias, gamma, out)

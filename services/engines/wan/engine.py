@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from services.engines import schedule
+from services.engines import photo
 from services.engines.base import Cancel, Cancelled, Report
 from services.engines.kernels import hopper
+from services.engines.memory import HostCopy, OomAsError
 from services.engines.start import background
 from services.engines.start.files import Arriving
-from services.engines.wan import checks, component_configs, vae
+from services.engines.wan import checks, component_configs, schedule, vae
 from services.engines.wan.experts import HIGH, LOW, Experts
-from services.engines.wan.memory import Fetched, ToldMemory
 from services.engines.wan.text import TextEncoder
 from services.engines.weights.loader import Loader
 
@@ -66,10 +65,10 @@ def keep_kernels(plan: Plan) -> None:
 def _within(report: Report, before: int, share: int, total: int) -> Report:
     """The progress of some parts as that of all; the counts are bytes of files."""
 
-    def told(stage: str, done: int, of: int) -> None:
+    def scaled(stage: str, done: int, of: int) -> None:
         report(stage, before + (share * done // of if of else 0), total)
 
-    return told
+    return scaled
 
 
 class WanEngine:
@@ -136,7 +135,7 @@ class WanEngine:
 
     def warm(self, report: Report) -> None:
         """Load everything that is open for a request of defaults."""
-        with self._told_memory():
+        with OomAsError(self._device):
             self.experts.prepare(self._strengths({}), report)
             if self._is_text_open:
                 self.text.warm()
@@ -155,7 +154,7 @@ class WanEngine:
         self, values: Mapping[str, Any], image: Path | None, report: Report, cancelled: Cancelled
     ) -> Iterator[NDArray[np.uint8]]:
         """Yield RGB frames, uint8 [height, width, 3], in order."""
-        with self._told_memory():
+        with OomAsError(self._device):
             # Not named here: this frame outlives an error, and would keep the latents.
             yield from self._decode(
                 self.sample(values, image, report, cancelled), values["num_frames"], report, cancelled
@@ -212,16 +211,16 @@ class WanEngine:
     ) -> Iterator[NDArray[np.uint8]]:
         """Frames are fetched one part late, so that the GPU decodes on while they are encoded."""
         done = 0
-        late: Fetched | None = None
+        late: HostCopy | None = None
         for part in self.codec.decode(latents):
             if cancelled():
                 raise Cancel
-            fetched = Fetched(part)
+            copy = HostCopy(part)
             if late is not None:
                 yield from late.wait()
                 done += len(late)
                 report("decode", done, count)
-            late = fetched
+            late = copy
         if late is not None:
             yield from late.wait()
             report("decode", count, count)
@@ -288,11 +287,11 @@ class WanEngine:
 
     def _condition(self, image: Path, values: Mapping[str, Any]) -> Tensor:
         """The photo as 4 channels of mask and the latent of a clip that starts with it; 5B: as its latent."""
-        photo = _read_photo(image, width=values["width"], height=values["height"])
+        still = photo.read(image, width=values["width"], height=values["height"])[:, :, None]
         if self._expand:
-            return self.codec.encode(photo)
-        grey = photo.new_zeros(1, 3, values["num_frames"] - 1, *photo.shape[-2:])
-        latent = self.codec.encode(torch.cat([photo, grey], dim=2))
+            return self.codec.encode(still)
+        grey = still.new_zeros(1, 3, values["num_frames"] - 1, *still.shape[-2:])
+        latent = self.codec.encode(torch.cat([still, grey], dim=2))
         mask = latent.new_zeros(1, self.codec.time, *latent.shape[2:])
         mask[:, :, 0] = 1
         return torch.cat([mask, latent], dim=1)
@@ -309,18 +308,3 @@ class WanEngine:
         if condition is not None:
             each[0] = 0
         return latents, each.repeat_interleave(tokens)[None]
-
-    def _told_memory(self) -> ToldMemory:
-        return ToldMemory(self._device)
-
-
-def _read_photo(path: Path, *, width: int, height: int) -> Tensor:
-    """float32 [1, 3, 1, height, width] in -1..1; it must already have the clip's size."""
-    with Image.open(path) as photo:
-        if photo.size != (width, height):
-            raise KitError(
-                f"the photo is {photo.width}x{photo.height}, the clip {width}x{height}",
-                fix="fit the photo to the clip's size before it goes to the engine",
-            )
-        pixels = np.array(photo.convert("RGB"), dtype=np.float32)
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None, :, None] / 127.5 - 1.0

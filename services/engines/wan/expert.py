@@ -11,10 +11,10 @@ from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from torch import Tensor, nn
 
-from services.engines.wan import checkpoint, key_map, lora
+from services.engines.wan import expert_file, key_map, lora
 from services.engines.wan.lora import Pair
 from services.engines.weights import flat_buffer, fp8_linear
-from services.engines.weights.flat_buffer import Layout, Slot
+from services.engines.weights.flat_buffer import Layout, TensorSpec
 from services.engines.weights.fp8_linear import Fp8Linear
 from services.engines.weights.loader import Loader
 
@@ -45,7 +45,7 @@ class Expert:
         self.compute = compute
         self.model = shell(config)
         shapes = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
-        self.file = checkpoint.open_expert(path, shapes)
+        self.file = expert_file.open_expert(path, shapes)
         self.pairs = self._open_lora(lora)
         self._matmul = matmul
         self._narrow()
@@ -146,7 +146,7 @@ class Expert:
 
     def _plan(
         self,
-        slot: Slot,
+        slot: TensorSpec,
         views: Mapping[str, Tensor],
         strength: float,
         reads: list[tuple[Any, Tensor]],

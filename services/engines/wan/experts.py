@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,12 @@ from services.engines.base import Report
 from services.engines.kernels import attention
 from services.engines.wan import fused
 from services.engines.wan.expert import Expert, Matmul
-from services.engines.wan.offload import BlockStore, Key, Placement
 from services.engines.weights.loader import Loader
+from services.engines.weights.offload import STREAM_SLOTS, Key, Offload
 
+# *resident*: all blocks of all experts stay on the GPU. *swap*: it holds as many blocks as one expert has,
+# and a block that was used for the last time is replaced by the other expert's. *stream*: a few slots only.
+Placement = Literal["resident", "swap", "stream"]
 HIGH, LOW = "high_noise", "low_noise"
 BLOCKS_AT_ONCE = 4  # read and widened together, where that takes more than the blocks themselves
 
@@ -41,7 +44,9 @@ class Experts:
         placement: Placement = settings.get("experts", "resident")
         if placement == "swap" and len(self.roles) == 1:
             placement = "resident"  # nothing to swap with
-        self._store = BlockStore(placement, int(config["num_layers"]), device)
+        blocks = int(config["num_layers"])
+        slots = {"resident": 0, "swap": blocks, "stream": STREAM_SLOTS}[placement]
+        self._store = Offload(blocks, slots, device)
         self._outside: dict[str, Tensor] = {}
         self._strengths: dict[str, float] = {}
         self._next_role: str | None = None
@@ -105,10 +110,10 @@ class Experts:
             return fused.forward(expert.model, latents, timestep, text, _nothing, _nothing)
 
         def enter(number: int) -> None:
-            expert.bind(expert.blocks[number].views(self._store.take(Key(expert.role, number))))
+            expert.bind(expert.blocks[number].views(self._store.acquire(Key(expert.role, number))))
 
         def leave(number: int) -> None:
-            self._store.give(Key(expert.role, number), self._next_role)
+            self._store.release(Key(expert.role, number), self._next_role)
 
         return fused.forward(expert.model, latents, timestep, text, enter, leave)
 
@@ -135,7 +140,7 @@ class Experts:
         """Resident blocks are filled again where they are: there may be no room for a second expert."""
         key = Key(role, number)
         if self._store.resident and self._store.holds(key):
-            return self._store.take(key)
+            return self._store.acquire(key)
         return self._buffer(expert.blocks[number].nbytes)
 
     def _buffer(self, nbytes: int) -> Tensor:
@@ -146,16 +151,16 @@ class Experts:
         for number, block in enumerate(expert.model.blocks):
             key = Key(expert.role, number)
 
-            def take(
+            def acquire(
                 module: nn.Module, inputs: Any, key: Key = key, layout: Any = expert.blocks[number]
             ) -> None:
-                expert.bind(layout.views(self._store.take(key)))
+                expert.bind(layout.views(self._store.acquire(key)))
 
-            def give(module: nn.Module, inputs: Any, output: Any, key: Key = key) -> None:
-                self._store.give(key, self._next_role)
+            def release(module: nn.Module, inputs: Any, output: Any, key: Key = key) -> None:
+                self._store.release(key, self._next_role)
 
-            block.register_forward_pre_hook(take)
-            block.register_forward_hook(give)
+            block.register_forward_pre_hook(acquire)
+            block.register_forward_hook(release)
 
 
 def _nothing(_: int) -> None:

@@ -36,10 +36,6 @@ IN_BLOCK = (
 )
 PREFIXES = ("model.diffusion_model.", "")  # of transformer files
 LORA_PREFIXES = ("diffusion_model.", "transformer.", "lora_unet_", "")
-# Tensors beside a layer's weight that say how it is quantised, in both spellings.
-SCALES = ("scale_weight", "weight_scale")
-SIDECARS = (*SCALES, "scale_input", "input_scale", "comfy_quant")
-MARKER = "scaled_fp8"
 
 
 def original(name: str) -> str:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from bootstrap.errors import KitError
 from services.engines.wan import key_map
-from services.engines.wan.checkpoint import DENSE
 from services.engines.weights import fp8_linear
 from services.engines.weights import safetensors as files
+from services.engines.weights.checkpoint import DENSE
 from services.engines.weights.safetensors import Stored
 
 DOWN = ("lora_down", "lora_A")

@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from bootstrap.errors import KitError
-from services.engines.wan import checkpoint
-from services.engines.wan.checkpoint import ExpertFile
-from services.engines.weights import flat_buffer
+from services.engines.weights import checkpoint, flat_buffer
 from services.engines.weights import safetensors as files
+from services.engines.weights.checkpoint import Checkpoint
 from services.engines.weights.fp8_linear import Fp8Linear
 from services.engines.weights.loader import Loader
 from services.engines.weights.safetensors import Stored
@@ -167,20 +166,18 @@ class TextEncoder:
             self._buffer = buffer  # only now: what is half filled must be filled again
 
 
-def _open(path: Path, model: nn.Module) -> tuple[ExpertFile, Stored | None]:
+def _open(path: Path, model: nn.Module) -> tuple[Checkpoint, Stored | None]:
     """The file's tensors, held against the class's, without what is no weight."""
     shapes = {name: tuple(t.shape) for name, t in model.state_dict().items() if "embed_tokens" not in name}
     found = files.open_weights(path)
     spiece = found.stored.pop(VOCABULARY, None)
-    found.stored.pop("encoder.embed_tokens.weight", None)  # older exports repeat the shared table
-    return checkpoint.check(path, found, {name: name for name in shapes}, shapes, dict(found.stored)), spiece
+    # Older exports repeat the shared table.
+    return checkpoint.check(found, shapes, ignored=("encoder.embed_tokens.weight",)), spiece
 
 
 def _tokenizer(path: Path, spiece: Stored | None, vocabulary: Path | None) -> Any:
     if spiece is not None:
-        raw = torch.empty(spiece.shape, dtype=spiece.dtype)
-        files.read_into(raw, spiece)
-        proto = raw.numpy().tobytes()
+        proto = files.read(spiece).numpy().tobytes()
     elif vocabulary is not None and vocabulary.is_file():
         proto = vocabulary.read_bytes()
     else:
@@ -196,7 +193,7 @@ def _tokenizer(path: Path, spiece: Stored | None, vocabulary: Path | None) -> An
         ) from None
 
 
-def _check_vocabulary(path: Path, tokens: Any, file: ExpertFile) -> None:
+def _check_vocabulary(path: Path, tokens: Any, file: Checkpoint) -> None:
     rows, pieces = file.stored["shared.weight"].shape[0], tokens.vocab_size()
     if pieces > rows:
         raise KitError(
@@ -205,7 +202,7 @@ def _check_vocabulary(path: Path, tokens: Any, file: ExpertFile) -> None:
         )
 
 
-def _narrow(model: nn.Module, file: ExpertFile) -> None:
+def _narrow(model: nn.Module, file: Checkpoint) -> None:
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Linear) and file.is_fp8(f"{name}.weight"):
             parent, _, leaf = name.rpartition(".")

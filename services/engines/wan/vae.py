@@ -12,8 +12,9 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, un
 from torch import Tensor
 
 from bootstrap.errors import KitError
-from services.engines.wan import checkpoint, decoder, vae_key_map
+from services.engines.wan import decoder, vae_key_map
 from services.engines.wan.decoder import Decoder
+from services.engines.weights import checkpoint
 from services.engines.weights import safetensors as files
 from services.engines.weights.loader import Loader
 
@@ -39,11 +40,8 @@ def load(
     _check_kind(path, found, vae)
     about = {"resnets": vae.config.num_res_blocks, "nested": vae.config.is_residual}
     spelled = {name: name if ours else vae_key_map.original(name, **about) for name in shapes}
-    file = checkpoint.check(path, found, spelled, shapes, dict(found.stored))
-
-    raw = {name: torch.empty(s.shape, dtype=s.dtype, device=device) for name, s in file.stored.items()}
-    loader.load((file.stored[name], tensor) for name, tensor in raw.items())
-    vae.load_state_dict({n: file.widen(n, tensor).to(dtype) for n, tensor in raw.items()}, assign=True)
+    file = checkpoint.check(found, shapes, spelled=spelled)
+    vae.load_state_dict(file.load(loader, device, dtype), assign=True)
     return vae.requires_grad_(False)
 
 

@@ -22,11 +22,6 @@ def quantise_rows(values: Tensor) -> tuple[Tensor, Tensor]:
     return (wide / scale[:, None]).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn), scale
 
 
-def has_fp8_products(device: torch.device) -> bool:
-    """Ada (8.9), Hopper (9.0) and later multiply FP8; others widen the weight for each product."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 9)
-
-
 def multiply(
     codes: Tensor, scale: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None
 ) -> Tensor:

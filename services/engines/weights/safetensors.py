@@ -57,10 +57,7 @@ class Weights:
 
     def read(self, name: str) -> Tensor:
         """A copy of one tensor on the CPU, in the file's dtype."""
-        stored = self.stored[name]
-        tensor = torch.empty(stored.shape, dtype=stored.dtype)
-        read_into(tensor, stored)
-        return tensor
+        return read(self.stored[name])
 
 
 def open_weights(path: Path) -> Weights:
@@ -77,6 +74,13 @@ def open_weights(path: Path) -> Weights:
         stored.update(entries)
         metadata.update(about)
     return Weights(path, stored, metadata)
+
+
+def read(stored: Stored) -> Tensor:
+    """A copy of one tensor on the CPU, in the file's dtype."""
+    tensor = torch.empty(stored.shape, dtype=stored.dtype)
+    read_into(tensor, stored)
+    return tensor
 
 
 def read_into(tensor: Tensor, stored: Stored) -> None:

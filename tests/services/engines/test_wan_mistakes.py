@@ -293,7 +293,7 @@ def test_a_cut_file_and_a_missing_one_are_told(t2v: wan.Tiny, tmp_path: Path) ->
 
 
 def test_both_spellings_and_row_scales_are_read_alike(t2v: wan.Tiny, tmp_path: Path) -> None:
-    from services.engines.wan import checkpoint, key_map
+    from services.engines.wan import expert_file, key_map
 
     model = wan.transformer(wan.TRANSFORMER)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -301,7 +301,7 @@ def test_both_spellings_and_row_scales_are_read_alike(t2v: wan.Tiny, tmp_path: P
     for spelling in ("scale_weight", "weight_scale"):
         path = tmp_path / f"{spelling}.safetensors"
         wan.write_expert(path, model, spelling=spelling)
-        found[spelling] = checkpoint.open_expert(path, shapes)
+        found[spelling] = expert_file.open_expert(path, shapes)
     name = "blocks.0.attn1.to_q.weight"
     scales = [file.scale(name) for file in found.values()]
     assert torch.equal(*scales)
@@ -312,7 +312,7 @@ def test_both_spellings_and_row_scales_are_read_alike(t2v: wan.Tiny, tmp_path: P
     prefixed[key] = torch.arange(64).float()[:, None]
     save_file(prefixed, tmp_path / "rows.safetensors")
     assert torch.equal(
-        checkpoint.open_expert(tmp_path / "rows.safetensors", shapes).scale(name), torch.arange(64).float()
+        expert_file.open_expert(tmp_path / "rows.safetensors", shapes).scale(name), torch.arange(64).float()
     )
 
 

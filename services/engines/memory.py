@@ -1,4 +1,4 @@
-"""Memory at the engine's edges: frames leaving the GPU, and the error when there is not enough."""
+"""Memory at an engine's edges: frames that leave the GPU, and the error when there is not enough."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from services.engines.base import OutOfMemory
+from services.engines.base import OutOfMemory, is_out_of_memory
 
-# As torch's allocators, cuBLAS and cuDNN, and the driver say it.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "out_of_memory")
 WANTED = re.compile(r"allocate ([0-9.]*[0-9]) (bytes|KiB|MiB|GiB|TiB)")
 UNITS = {"bytes": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 
 
-class Fetched:
+class HostCopy:
     """Frames on their way to host memory."""
 
     def __init__(self, frames: Tensor) -> None:
@@ -45,8 +43,8 @@ class Fetched:
         return frames
 
 
-class ToldMemory:
-    """Turns an out-of-memory error of the GPU or the host into ours, with everything of the job let go."""
+class OomAsError:
+    """Turns an out-of-memory error of the GPU or the host into ``OutOfMemory``, and frees all of the job."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -56,14 +54,15 @@ class ToldMemory:
             torch.cuda.reset_peak_memory_stats(self._device)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if not is_out_of_memory(error):
+        if error is None or not is_out_of_memory(error):
             return
         message = str(error)
         peak_bytes, total_bytes = self._counted()
-        while error is not None:
-            error.__traceback__ = None  # its frames hold the tensors
-            error = error.__context__
-        del trace
+        link: BaseException | None = error
+        while link is not None:
+            link.__traceback__ = None  # its frames hold the tensors
+            link = link.__context__
+        del trace, link, error
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -80,13 +79,6 @@ class ToldMemory:
             return torch.cuda.max_memory_allocated(self._device), torch.cuda.mem_get_info(self._device)[1]
         peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return peak_bytes, psutil.virtual_memory().total
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """True for what torch, its libraries, the driver and Python raise; pinned memory is the driver's."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def _wanted_bytes(message: str) -> int | None:

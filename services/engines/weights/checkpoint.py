@@ -1,9 +1,12 @@
-"""A transformer file, checked against the class it is for: every key known, none missing, none misshapen."""
+"""A weight file, held against its model's tensors: every key known, none missing, none misshapen.
+
+Quantised weights must be plain E4M3 with one scale a tensor or one a row, which lies beside the weight.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,20 +15,23 @@ import torch
 from torch import Tensor
 
 from bootstrap.errors import KitError
-from services.engines.wan import key_map
-from services.engines.weights import safetensors as files
-from services.engines.weights.safetensors import Stored, Weights
+from services.engines.weights.loader import Loader
+from services.engines.weights.safetensors import Stored, Weights, read
 
 NAMED_AT_MOST = 5
 FP8 = torch.float8_e4m3fn
 DENSE = (torch.float16, torch.bfloat16, torch.float32)
 QUANTISATION = "_quantization_metadata"
 FP8_FORMAT = "float8_e4m3fn"
+# Tensors beside a layer's weight that say how it is quantised, in both spellings; and a file's marker.
+SCALES = ("scale_weight", "weight_scale")
+SIDECARS = (*SCALES, "scale_input", "input_scale", "comfy_quant")
+MARKER = "scaled_fp8"
 
 
 @dataclass(frozen=True)
-class ExpertFile:
-    """Where each tensor of the class is found, under the class's own names."""
+class Checkpoint:
+    """Where each tensor of the model lies in its file, under the model's own names."""
 
     weights: Weights
     stored: dict[str, Stored]
@@ -35,8 +41,8 @@ class ExpertFile:
         return self.stored[name].dtype == FP8
 
     def scale(self, name: str) -> Tensor:
-        """The scale of each row of an FP8 weight, float32 [out]."""
-        scale = _read(self.scales[name]).float().reshape(-1)
+        """The scale of each row of an FP8 weight, float32 [out], on the CPU."""
+        scale = read(self.scales[name]).float().reshape(-1)
         return scale.expand(self.stored[name].shape[0]).contiguous()
 
     def widen(self, name: str, raw: Tensor) -> Tensor:
@@ -46,43 +52,39 @@ class ExpertFile:
             return wide
         return wide * self.scale(name).to(raw.device).view(-1, *[1] * (raw.ndim - 1))
 
-
-def open_expert(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> ExpertFile:
-    """Read the headers and hold them against ``shapes``, the class's tensors.
-
-    Raises:
-        KitError: names what is missing, unknown, misshapen, or quantised in a way that the kit cannot read.
-    """
-    found = files.open_weights(path)
-    found.stored.pop(key_map.MARKER, None)  # stands without the prefix in some files
-    prefix = next(p for p in key_map.PREFIXES if not p or any(name.startswith(p) for name in found.stored))
-    strange = sorted(name for name in found.stored if not name.startswith(prefix))
-    if strange:
-        raise _misfit(path, f"{len(strange)} unknown: {_few(strange)}")
-    stored = {name.removeprefix(prefix): entry for name, entry in found.stored.items()}
-    ours = "condition_embedder.time_proj.weight" in stored  # a file that already has the class's names
-    spelled = {name: name if ours else key_map.original(name) for name in shapes}
-    return check(path, found, spelled, shapes, stored)
+    def load(self, loader: Loader, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+        """All tensors in ``dtype`` on ``device``, by the model's names."""
+        raw = {n: torch.empty(s.shape, dtype=s.dtype, device=device) for n, s in self.stored.items()}
+        loader.load((self.stored[name], tensor) for name, tensor in raw.items())
+        return {n: t if t.dtype == dtype else self.widen(n, t).to(dtype) for n, t in raw.items()}
 
 
 def check(
-    path: Path,
-    found: Weights,
-    spelled: Mapping[str, str],
+    weights: Weights,
     shapes: Mapping[str, tuple[int, ...]],
-    stored: dict[str, Stored],
-) -> ExpertFile:
-    """Hold ``stored`` against ``shapes``; ``spelled`` gives the file's name of each tensor."""
-    stored.pop(key_map.MARKER, None)
-    sidecars = {
-        name: stored.pop(name) for name in list(stored) if name.rpartition(".")[2] in key_map.SIDECARS
-    }
-    _check_keys(path, {theirs: shapes[name] for name, theirs in spelled.items()}, stored)
-    _check_formats(path, found, sidecars)
-    mine = {name: stored[theirs] for name, theirs in spelled.items()}
-    scales = _scales(path, spelled, mine, sidecars)
-    _check_sidecars(path, set(spelled.values()), sidecars)
-    return ExpertFile(found, mine, scales)
+    *,
+    spelled: Mapping[str, str] | None = None,
+    ignored: Collection[str] = (),
+    title: str | None = None,
+) -> Checkpoint:
+    """Hold a file's tensors against ``shapes``, the model's.
+
+    ``spelled`` gives the file's name of each of the model's tensors, where they differ. ``ignored`` may be in
+    the file and is not read. ``title`` is what an error calls the file.
+
+    Raises:
+        KitError: names what is missing, unknown or misshapen, or quantised in a way that the kit cannot read.
+    """
+    names = {name: name for name in shapes} if spelled is None else spelled
+    path = weights.path if title is None else Path(title)
+    stored = {name: entry for name, entry in weights.stored.items() if name not in (MARKER, *ignored)}
+    sidecars = {name: stored.pop(name) for name in list(stored) if name.rpartition(".")[2] in SIDECARS}
+    _check_keys(path, {theirs: shapes[name] for name, theirs in names.items()}, stored)
+    _check_formats(path, weights, sidecars)
+    mine = {name: stored[theirs] for name, theirs in names.items()}
+    scales = _scales(path, names, mine, sidecars)
+    _check_sidecars(path, set(names.values()), sidecars)
+    return Checkpoint(weights, mine, scales)
 
 
 def _check_keys(path: Path, wanted: Mapping[str, tuple[int, ...]], stored: Mapping[str, Stored]) -> None:
@@ -94,20 +96,20 @@ def _check_keys(path: Path, wanted: Mapping[str, tuple[int, ...]], stored: Mappi
         if name in stored and stored[name].shape != tuple(shape)
     ]
     wrong = (("missing", missing), ("unknown", unknown), ("misshapen", misshapen))
-    problems = [f"{len(keys)} {what}: {_few(keys)}" for what, keys in wrong if keys]
+    problems = [f"{len(keys)} {what}: {few(keys)}" for what, keys in wrong if keys]
     if problems:
-        raise _misfit(path, "; ".join(problems))
+        raise misfit(path, "; ".join(problems))
 
 
-def _check_formats(path: Path, found: Weights, sidecars: Mapping[str, Stored]) -> None:
+def _check_formats(path: Path, weights: Weights, sidecars: Mapping[str, Stored]) -> None:
     """Every stated quantisation must be plain E4M3 with scales."""
     formats = {}
     for name, stored in sidecars.items():
         if name.endswith(".comfy_quant"):
-            stated = _read(stored).view(torch.uint8).numpy().tobytes()
+            stated = read(stored).view(torch.uint8).numpy().tobytes()
             formats[name.rpartition(".")[0]] = _document(path, name, stated)
-    if QUANTISATION in found.metadata:
-        formats |= _document(path, QUANTISATION, found.metadata[QUANTISATION].encode(), "layers")
+    if QUANTISATION in weights.metadata:
+        formats |= _document(path, QUANTISATION, weights.metadata[QUANTISATION].encode(), "layers")
     for layer, about in formats.items():
         kind = about.get("format") if isinstance(about, dict) else about
         if kind != FP8_FORMAT:
@@ -144,7 +146,7 @@ def _scales(
                 fix="use a file in F32, F16, BF16 or F8_E4M3",
             )
         layer, _, leaf = spelled[name].rpartition(".")
-        given = [sidecars[f"{layer}.{s}"] for s in key_map.SCALES if f"{layer}.{s}" in sidecars]
+        given = [sidecars[f"{layer}.{s}"] for s in SCALES if f"{layer}.{s}" in sidecars]
         given = given if leaf == "weight" else []
         if len(given) > 1 or (given and entry.dtype != FP8):
             what = f"{len(given)} scales" if len(given) > 1 else f"a scale, and is stored as {entry.dtype}"
@@ -158,7 +160,7 @@ def _scales(
         scales[name] = given[0]
     if bare:
         raise KitError(
-            f"{path.name} holds FP8 weights without their scales: {_few(bare)}",
+            f"{path.name} holds FP8 weights without their scales: {few(bare)}",
             fix="use the fp8_scaled file; plain FP8 files lack what the numbers mean",
         )
     return scales
@@ -170,23 +172,18 @@ def _check_scale(path: Path, layer: str, scale: Stored, weight: Stored) -> None:
             f"{path.name}: the scale of {layer} is {list(scale.shape)} for {list(weight.shape)}",
             fix="use a file with one scale a tensor or one a row",
         )
-    values = _read(scale) if scale.dtype in DENSE else None
+    values = read(scale) if scale.dtype in DENSE else None
     # A row of zeros may have the scale 0; a whole layer of them would show as a bad clip only.
     if values is None or not values.isfinite().all() or values.min() < 0 or not values.any():
-        told = scale.dtype if values is None else values.flatten()[:3].tolist()
+        shown = scale.dtype if values is None else values.flatten()[:3].tolist()
         raise KitError(
-            f"{path.name}: the scale of {layer} is {told}, which no weight can be multiplied by",
+            f"{path.name}: the scale of {layer} is {shown}, which no weight can be multiplied by",
             fix="fetch it again, or use another fp8_scaled file",
         )
 
 
-def _read(stored: Stored) -> Tensor:
-    tensor = torch.empty(stored.shape, dtype=stored.dtype)
-    files.read_into(tensor, stored)
-    return tensor
-
-
-def _misfit(path: Path, problem: str) -> KitError:
+def misfit(path: Path, problem: str) -> KitError:
+    """The error of a file that is not the model's."""
     return KitError(
         f"{path.name} does not fit this model: {problem}",
         fix="use the file that the manifest names for this model, or a config that fits the file",
@@ -196,9 +193,10 @@ def _misfit(path: Path, problem: str) -> KitError:
 def _check_sidecars(path: Path, known: set[str], sidecars: Mapping[str, Stored]) -> None:
     stray = sorted(name for name in sidecars if f"{name.rpartition('.')[0]}.weight" not in known)
     if stray:
-        raise _misfit(path, f"{len(stray)} unknown: {_few(stray)}")
+        raise misfit(path, f"{len(stray)} unknown: {few(stray)}")
 
 
-def _few(keys: list[str]) -> str:
+def few(keys: list[str]) -> str:
+    """The first keys of a list, for an error."""
     more = f" and {len(keys) - NAMED_AT_MOST} more" if len(keys) > NAMED_AT_MOST else ""
     return ", ".join(keys[:NAMED_AT_MOST]) + more
