@@ -10,7 +10,6 @@ from bootstrap.choose import prices, reading
 from bootstrap.errors import KitError
 from bootstrap.rent import comparison
 from bootstrap.rent.comparison import Row
-from bootstrap.rent.cost import clip_times
 
 
 def cost(
@@ -24,9 +23,13 @@ def cost(
     manifest = reading.load(model)
     if any(profile.needs.device == "cpu" for profile in manifest.profiles):
         raise KitError(f"{model} needs no GPU: it costs nothing", fix="compare another model")
-    if clip_times().seconds.get(manifest.name) is None:
-        known = ", ".join(clip_times().seconds)
-        raise KitError(f"nobody has measured how long {model} takes for a clip", fix=f"known are {known}")
+    if manifest.clip_seconds is None:
+        shipped = [reading.load(str(path)) for path in reading.shipped().values()]
+        known = ", ".join(each.name for each in shipped if each.clip_seconds is not None)
+        raise KitError(
+            f"nobody has measured how long {model} takes for a clip",
+            fix=f"known are {known}; an own manifest says it with clip_seconds",
+        )
     rows = comparison.rows(manifest, clips, prices.load(), comparison.load(), kwh)
     length = comparison.clip_length(manifest)
     typer.echo(f"{clips} clips of {length:.1f} s with {manifest.title}\n")

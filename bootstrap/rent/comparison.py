@@ -89,7 +89,7 @@ def _rented(manifest: Manifest, clips: int, prices: Prices) -> list[Row]:
     smallest = min(profile.needs.vram_gib for profile in manifest.profiles if profile.needs.device == "cuda")
     found = []
     for gpu in prices.gpus:
-        seconds = clip_seconds(manifest.name, gpu.name)
+        seconds = clip_seconds(manifest, gpu.name)
         if seconds is None or gpu.vram_gib * USABLE_SHARE < smallest:
             continue
         second = (gpu.low + gpu.high) / 2 / 3600
@@ -102,7 +102,7 @@ def _rented(manifest: Manifest, clips: int, prices: Prices) -> list[Row]:
 def _owned(manifest: Manifest, clips: int, prices: Prices, known: Alternatives, kwh: float) -> list[Row]:
     found = []
     for card in known.own:
-        seconds = clip_seconds(manifest.name, card.name)
+        seconds = clip_seconds(manifest, card.name)
         if seconds is None:
             continue
         power = seconds / 3600 * card.watts / 1000 * kwh

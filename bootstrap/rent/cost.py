@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from bootstrap.choose.manifest import Manifest
 from bootstrap.platforms.market import Offer
 
-FILE = Path(__file__).with_name("clip_times.yaml")
+FILE = Path(__file__).with_name("card_speeds.yaml")
 # From order to running container, and from files to ready: marketplaces' own figures, median 3.3 minutes.
 START_SECONDS = 240
 # A link gives this part of what a host advertises.
@@ -22,13 +22,12 @@ SLOWEST_LINK_MBPS = 100.0  # taken where the marketplace does not say
 PACKAGES_BYTES = 3.2e9
 
 
-class ClipTimes(BaseModel):
-    """Seconds of a clip on the reference card, and speeds of others against it (1.0 is the same)."""
+class CardSpeeds(BaseModel):
+    """How fast cards are against the reference card, on which manifests' ``clip_seconds`` were measured."""
 
     date: str
     reference: str
-    seconds: dict[str, float]
-    speed: dict[str, float]
+    speed: dict[str, float]  # 1.0 is the reference card's
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,18 @@ class Estimate:
 
 
 @cache
-def clip_times(file: Path = FILE) -> ClipTimes:
-    return ClipTimes.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+def card_speeds(file: Path = FILE) -> CardSpeeds:
+    return CardSpeeds.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
-def clip_seconds(model: str, gpu: str, times: ClipTimes | None = None) -> float | None:
-    """Scaled from the reference card; None when the model or the card is not in the table."""
-    times = times or clip_times()
+def clip_seconds(model: Manifest, gpu: str, speeds: CardSpeeds | None = None) -> float | None:
+    """Scaled from the reference card; None when nobody measured the model or the card is not in the table."""
+    speed = (speeds or card_speeds()).speed
     # "H100" stands in "H100 SXM" and in "H100 NVL": the longest name that fits is the card.
-    known = [name for name in times.speed if name.lower() in gpu.lower().replace("_", " ")]
-    if not known or model not in times.seconds:
+    known = [name for name in speed if name.lower() in gpu.lower().replace("_", " ")]
+    if not known or model.clip_seconds is None:
         return None
-    return times.seconds[model] / times.speed[max(known, key=len)]
+    return model.clip_seconds / speed[max(known, key=len)]
 
 
 def estimate(offer: Offer, manifest: Manifest, clips: int) -> Estimate:
@@ -64,7 +63,7 @@ def estimate(offer: Offer, manifest: Manifest, clips: int) -> Estimate:
     link = (offer.down_mbps or SLOWEST_LINK_MBPS) * LINK_SHARE * 1e6 / 8
     ready = START_SECONDS + size / link
     download = size / 1e9 * offer.dollars_per_gb_down
-    seconds = clip_seconds(manifest.name, offer.gpu)
+    seconds = clip_seconds(manifest, offer.gpu)
     if seconds is None:
         return Estimate(offer, None, ready, download, None, None)
     session = (ready + clips * seconds) / 3600 * offer.dollars_per_hour + download

@@ -138,7 +138,7 @@ def _load_seconds(model: Manifest, table: Rates, gpu: str | None, *, is_cold: bo
 def _first_clip(model: Manifest, gpu: str | None, before: Mapping[str, float]) -> tuple[float | None, str]:
     if "first_clip_seconds" in before:
         return before["first_clip_seconds"], "measured in an earlier boot"
-    seconds = cost.clip_seconds(model.name, gpu) if gpu else None
+    seconds = cost.clip_seconds(model, gpu) if gpu else None
     if seconds is None:
         return None, "unknown"
     return seconds + model.family.first_clip_extra_seconds, "table"

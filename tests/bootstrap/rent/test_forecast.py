@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from bootstrap.choose import reading
+from bootstrap.cli import app
 from bootstrap.errors import KitError
 from bootstrap.fetch.progress import FileProgress, State
 from bootstrap.launch import history, waterfall
@@ -138,3 +140,17 @@ def test_what_overlaps_gets_lines_of_its_own_in_the_trace() -> None:
     lines = {event["name"]: event["tid"] for event in trace["traceEvents"] if event["ph"] == "X"}
     assert lines["a"] == lines["c"] != lines["b"]
     assert trace["traceEvents"][1]["ts"] == 0
+
+
+def test_an_own_manifest_brings_its_own_clip_time() -> None:
+    model = reading.load("wan22").model_copy(update={"name": "mine", "clip_seconds": 14.4})
+    said = forecast.predict(
+        model, missing_bytes=0, gpu="NVIDIA H200", link_bytes_per_second=None, dollars_per_hour=None
+    )
+    assert said.first_clip_seconds == pytest.approx(14.4 + model.family.first_clip_extra_seconds)
+
+
+def test_a_model_that_nobody_measured_is_not_compared() -> None:
+    result = CliRunner().invoke(app, ["cost", "--model", "wan22-5b"])
+    assert isinstance(result.exception, KitError)
+    assert "known are svd, svd-xt, svd-xt-1-1, wan22, wan22-i2v" in result.exception.fix
