@@ -20,8 +20,8 @@ from bootstrap.yaml_errors import Document, of_schema
 
 PREFIX = "KINOKIT_"
 FILE_NAME = "kinokit.yaml"
-# Names that marketplaces and the hub use, read after KINOKIT_<NAME>.
-ALIASES: dict[str, tuple[str, ...]] = {
+# Names that images, the hub and the platforms use, read after KINOKIT_<NAME>.
+COMMON_ALIASES: dict[str, tuple[str, ...]] = {
     "model": ("MODEL",),
     "service": ("SERVICE",),
     "port": ("PORT",),
@@ -29,9 +29,18 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "public_url": ("PUBLIC_URL",),
     "hf_token": ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
     "hf_endpoint": ("HF_ENDPOINT",),
-    # Vast's Open button opens the page with ?token= and this value
-    "token": ("OPEN_BUTTON_TOKEN",),
 }
+
+
+def _aliases() -> dict[str, tuple[str, ...]]:
+    found = dict(COMMON_ALIASES)
+    for platform in PLATFORMS.values():
+        for setting, variable in platform.SETTINGS.items():
+            found[setting] = (*found.get(setting, ()), variable)
+    return found
+
+
+ALIASES = _aliases()
 
 
 class Settings(BaseModel):

@@ -33,7 +33,10 @@ class BootDocument:
     """Changes come from any thread; ``flush`` writes them, at most five times a second unless told to."""
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time, **known: Any) -> None:
-        """``known``: model, title, service, platform, url, hourly_cost. Without a path nothing is written."""
+        """``known``: model, title, service, platform, url, hourly_cost, access.
+
+        Without a path nothing is written.
+        """
         self._path = path
         self._clock = clock
         self.timeline = Timeline(clock=clock)

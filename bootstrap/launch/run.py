@@ -74,6 +74,7 @@ class Service:
             platform=self._site.platform.NAME,
             url=self._url,
             hourly_cost=self._settings.hourly_cost,
+            access=self._site.access(),
         )
         self._processes = processes
         processes.say = self._terminal.say

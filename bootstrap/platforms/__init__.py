@@ -9,7 +9,16 @@ from bootstrap.errors import KitError
 from bootstrap.platforms.base import Env, Platform, Stop, StopRequest
 from bootstrap.platforms.registry import PLATFORMS
 
-__all__ = ["PLATFORMS", "Platform", "Stop", "StopRequest", "detect", "public_url", "stop_box"]
+__all__ = [
+    "PLATFORMS",
+    "Platform",
+    "Stop",
+    "StopRequest",
+    "address_domains",
+    "detect",
+    "public_url",
+    "stop_box",
+]
 
 
 def detect(env: Env, *, named: str | None = None, in_container: bool = False) -> Platform:
@@ -51,3 +60,8 @@ def public_url(platform: Platform, env: Env, port: int) -> str | None:
     """An explicit PUBLIC_URL first, then what the platform says; without a slash at the end."""
     url = env.get("KINOKIT_PUBLIC_URL") or env.get("PUBLIC_URL") or platform.public_url(env, port)
     return url.rstrip("/") if url else None
+
+
+def address_domains() -> list[str]:
+    """Of all platforms: a box may stand on one of them without having been told."""
+    return [each.ADDRESS_DOMAIN for each in PLATFORMS.values() if each.ADDRESS_DOMAIN is not None]

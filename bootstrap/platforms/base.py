@@ -1,4 +1,4 @@
-"""What every marketplace's file offers: who am I, where am I reached, where do files stay, how do I stop.
+"""What every platform's ``here.py`` offers: who am I, where am I reached, where do files stay, how do I stop.
 
 All functions are pure over the environment of the container. Addresses are computed at each boot and
 never kept: port mappings and public addresses change when a box is started again.
@@ -35,13 +35,16 @@ class Stop:
 
 
 class Platform(Protocol):
-    """One marketplace; a module with these names."""
+    """One platform; a module with these names."""
 
-    NAME: str
-    TITLE: str
-    PROXY_TIMEOUT_SECONDS: (
-        float | None
-    )  # the platform cuts a request that takes longer; None when it does not
+    NAME: str  # the folder's, with "-" for "_"
+    TITLE: str  # as people write it
+    # The platform's proxy cuts a request that takes longer; None where there is none, or no limit is known.
+    PROXY_TIMEOUT_SECONDS: float | None
+    # Where nothing in the container names its address: the first visit does, under this domain.
+    ADDRESS_DOMAIN: str | None
+    # Variables of the platform that give a setting of the kit its value: setting -> variable.
+    SETTINGS: Mapping[str, str]
 
     def is_here(self, env: Env) -> bool:
         """Is this container on the platform?"""
@@ -49,8 +52,16 @@ class Platform(Protocol):
     def public_url(self, env: Env, port: int) -> str | None:
         """Where a person reaches the port; None when the platform does not say."""
 
+    def direct_port(self, env: Env, port: int) -> int | None:
+        """The outside number of the port where requests pass the proxy by; None when there is no such way."""
+
     def data_dir(self, env: Env) -> str:
         """The directory that survives the longest."""
 
     def stop(self, env: Env) -> Stop:
         """How the box stops itself."""
+
+
+def no_direct_port(env: Env, port: int) -> int | None:
+    """For a platform that has no proxy, or no way around it: ``direct_port = no_direct_port``."""
+    return None

@@ -26,6 +26,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from bootstrap.errors import KitError
 from services.front import errors, health, public_address, studio, workers
+from services.front.access import Access
 from services.front.auth import Auth, hide_token
 from services.front.context import Context, Shared
 from services.front.openai import models, videos
@@ -70,7 +71,8 @@ def assemble(settings: Settings) -> FastAPI:
 
 async def _home(request: Request, context: Shared) -> Response:
     """The boot page; the studio once it can be used."""
-    public_address.learn(request, context.settings.data_dir)
+    access = Access.read(context.boot.document())
+    public_address.learn(request, context.settings.data_dir, access.address_domains)
     if context.boot.state() == "ready" and context.studio == "ready":
         return RedirectResponse(f".{studio.PATH}/", 307, headers={"Cache-Control": "no-store"})
     return HTMLResponse(boot_page.page(), headers=boot_page.HEADERS)

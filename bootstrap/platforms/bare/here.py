@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from bootstrap.platforms.base import Env, Stop
+from bootstrap.platforms.base import Env, Stop, no_direct_port
 
 NAME = "bare"
 TITLE = "this machine"
 PROXY_TIMEOUT_SECONDS: float | None = None
+ADDRESS_DOMAIN: str | None = None
+SETTINGS: dict[str, str] = {}
+direct_port = no_direct_port
 
 
 def is_here(env: Env) -> bool:

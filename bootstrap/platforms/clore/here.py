@@ -1,23 +1,25 @@
-"""Clore. Nothing in the container tells of it: ``PLATFORM=clore`` comes with the start command, or the first
-request's Host names it. https://docs.clore.ai
+"""Clore. Nothing in the container names it: ``PLATFORM=clore`` comes with the start command, and the address
+with the first visit: Clore ends TLS itself, always on port 443. https://docs.clore.ai
 """
 
 from __future__ import annotations
 
-from bootstrap.platforms.base import Env, Stop
+from bootstrap.platforms.base import Env, Stop, no_direct_port
 
 NAME = "clore"
 TITLE = "Clore.ai"
 PROXY_TIMEOUT_SECONDS: float | None = None  # a reverse proxy is there, its limit is not documented
-DOMAIN = ".clorecloud.net"
+ADDRESS_DOMAIN: str | None = ".clorecloud.net"
+SETTINGS: dict[str, str] = {}
+direct_port = no_direct_port
 
 
 def is_here(env: Env) -> bool:
-    return env.get("PUBLIC_URL", "").rstrip("/").endswith(DOMAIN)
+    return env.get("PUBLIC_URL", "").rstrip("/").endswith(str(ADDRESS_DOMAIN))
 
 
 def public_url(env: Env, port: int) -> str | None:
-    """Not known before the first request (``url_from_host``), unless the start command gave it."""
+    """Not known before the first visit, unless the start command gave it."""
     return env.get("PUBLIC_URL") or None
 
 
@@ -31,19 +33,3 @@ def stop(env: Env) -> Stop:
     return Stop(
         "end the order on clore.ai under My Orders; only your account's key can, and it stays with you"
     )
-
-
-def url_from_host(host: str) -> str | None:
-    """The public address behind a request's Host or X-Forwarded-Host; None when it is not Clore's.
-
-    Clore ends TLS itself, always on port 443.
-    """
-    name = host.strip().lower().partition(":")[0]
-    labels = name.removesuffix(DOMAIN).split(".")
-    if not name.endswith(DOMAIN) or not all(_is_label(label) for label in labels):
-        return None
-    return f"https://{name}"
-
-
-def _is_label(label: str) -> bool:
-    return label.replace("-", "").isalnum() and label.isascii()

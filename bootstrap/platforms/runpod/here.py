@@ -8,6 +8,8 @@ from bootstrap.platforms.runpod_serverless import here as serverless
 NAME = "runpod"
 TITLE = "RunPod"
 PROXY_TIMEOUT_SECONDS: float | None = 100.0  # then the proxy answers 524 instead
+ADDRESS_DOMAIN: str | None = None
+SETTINGS: dict[str, str] = {}
 
 
 def is_here(env: Env) -> bool:
@@ -18,10 +20,16 @@ def is_here(env: Env) -> bool:
 def public_url(env: Env, port: int) -> str | None:
     """The TCP port when it is mapped (nothing cuts requests there), else the proxy, which is https only."""
     pod, address = env.get("RUNPOD_POD_ID"), env.get("RUNPOD_PUBLIC_IP")
-    mapped = env.get(f"RUNPOD_TCP_PORT_{port}")
+    mapped = direct_port(env, port)
     if address and mapped:
         return f"http://{address}:{mapped}"
     return f"https://{pod}-{port}.proxy.runpod.net" if pod else None
+
+
+def direct_port(env: Env, port: int) -> int | None:
+    """Where the port was asked for as TCP."""
+    mapped = env.get(f"RUNPOD_TCP_PORT_{port}", "")
+    return int(mapped) if mapped.isdecimal() else None
 
 
 def data_dir(env: Env) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from bootstrap.platforms.base import Env, Stop
+from bootstrap.platforms.base import Env, Stop, no_direct_port
 
 NAME = "runpod-serverless"
 TITLE = "RunPod serverless"
-PROXY_TIMEOUT_SECONDS: float | None = (
-    330.0  # of a load-balancing endpoint; a queue endpoint has its own limits
-)
+# Of a load-balancing endpoint; a queue endpoint has its own limits.
+PROXY_TIMEOUT_SECONDS: float | None = 330.0
+ADDRESS_DOMAIN: str | None = None
+SETTINGS: dict[str, str] = {}
+direct_port = no_direct_port
 
 
 def is_here(env: Env) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from bootstrap.platforms.base import Env, Stop, StopRequest
+from bootstrap.platforms.base import Env, Stop, StopRequest, no_direct_port
 
 NAME = "vast"
 TITLE = "Vast.ai"
 PROXY_TIMEOUT_SECONDS: float | None = None  # ports are mapped as they are
+ADDRESS_DOMAIN: str | None = None
+SETTINGS = {"token": "OPEN_BUTTON_TOKEN"}  # the Open button opens the page with ?token= and this value
+direct_port = no_direct_port
 
 
 def is_here(env: Env) -> bool:

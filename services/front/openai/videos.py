@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from services.front import create, stills
+from services.front.access import Access
 from services.front.context import Context, Shared
 from services.front.errors import ApiError, not_found
 from services.front.file_answer import FileAnswer
@@ -27,9 +28,6 @@ VideoId = Annotated[str, InPath(max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 POLL_AFTER = "openai-poll-after-ms"
 POLL_MS = (500, 5000)  # at least, at most
 POLL_PARTS = 20  # of what is left
-# Proxies cut an answer that takes longer, and the clip would be paid for and lost from sight.
-SYNC_SECONDS = {"runpod": 90.0}
-SYNC_SECONDS_ELSEWHERE = 600.0
 
 
 @router.post("", summary="Ask for a video", openapi_extra=description.request_body())
@@ -64,7 +62,8 @@ async def list_videos(
 )
 async def create_and_wait(request: Request, context: Shared) -> FileAnswer:
     job = await create.from_request(request, context)
-    seconds = SYNC_SECONDS.get(str(context.boot.document().get("platform")), SYNC_SECONDS_ELSEWHERE)
+    # A proxy cuts an answer that takes longer, and the clip would be paid for and lost from sight.
+    seconds = Access.read(context.boot.document()).answer_seconds(request)
     job = await _finished(request, context, job.id, seconds)
     if job.status == "failed":
         raise ApiError(

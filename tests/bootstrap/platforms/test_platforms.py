@@ -14,7 +14,6 @@ import pytest
 from bootstrap import platforms
 from bootstrap.errors import KitError
 from bootstrap.platforms.base import Env, StopRequest
-from bootstrap.platforms.clore import here as clore
 from bootstrap.platforms.docker import here as docker
 
 RUNPOD = {
@@ -130,6 +129,21 @@ def test_the_time_after_which_the_proxy_cuts_a_request(env: Env, seconds: float 
 
 
 @pytest.mark.parametrize(
+    ("env", "port"),
+    [
+        (RUNPOD, None),
+        ({**RUNPOD, "RUNPOD_TCP_PORT_8000": "17000"}, 17000),
+        ({**RUNPOD, "RUNPOD_TCP_PORT_8000": ""}, None),
+        (SERVERLESS, None),
+        (VAST, None),  # no proxy is there to pass by
+        ({}, None),
+    ],
+)
+def test_the_port_where_requests_pass_the_proxy_by(env: Env, port: int | None) -> None:
+    assert platforms.detect(env).direct_port(env, 8000) == port
+
+
+@pytest.mark.parametrize(
     ("env", "request_"),
     [
         (RUNPOD, StopRequest("POST", "https://rest.runpod.io/v1/pods/w3xyz/stop", "RUNPOD_API_KEY")),
@@ -200,22 +214,3 @@ def test_the_stop_request_carries_the_key(api: str) -> None:
 
 def test_a_box_that_cannot_stop_itself_says_so() -> None:
     assert not platforms.stop_box(platforms.detect({}).stop({}), {})
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("ab12.us.clorecloud.net", "https://ab12.us.clorecloud.net"),
-        ("AB12.us.CloreCloud.net:443", "https://ab12.us.clorecloud.net"),
-        ("clorecloud.net", None),
-        (".clorecloud.net", None),
-        ("evil-clorecloud.net", None),
-        ("ab12.clorecloud.net.evil.org", None),
-        ("evil.org/.clorecloud.net", None),
-        ("user@evil.org#.clorecloud.net", None),
-        ("127.0.0.1:8000", None),
-        ("", None),
-    ],
-)
-def test_clores_address_is_learnt_from_a_request_and_from_nobody_else(host: str, url: str | None) -> None:
-    assert clore.url_from_host(host) == url

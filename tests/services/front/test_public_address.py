@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.requests import Request
 
+from bootstrap import platforms
 from services.front import public_address
 
 
@@ -31,6 +32,25 @@ def request(**headers: str) -> Request:
 def test_an_address_of_clores_is_kept_and_no_other(
     headers: dict[str, str], kept: str | None, tmp_path: Path
 ) -> None:
-    public_address.learn(request(**headers), tmp_path)
+    public_address.learn(request(**headers), tmp_path, platforms.address_domains())
     file = tmp_path / "public_url"
     assert (file.read_text() if file.exists() else None) == kept
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("ab12.us.clorecloud.net", "https://ab12.us.clorecloud.net"),
+        ("AB12.us.CloreCloud.net:443", "https://ab12.us.clorecloud.net"),
+        ("clorecloud.net", None),
+        (".clorecloud.net", None),
+        ("evil-clorecloud.net", None),
+        ("ab12.clorecloud.net.evil.org", None),
+        ("evil.org/.clorecloud.net", None),
+        ("user@evil.org#.clorecloud.net", None),
+        ("127.0.0.1:8000", None),
+        ("", None),
+    ],
+)
+def test_clores_address_is_learnt_from_a_request_and_from_nobody_else(host: str, url: str | None) -> None:
+    assert public_address.url_from_host(host, platforms.address_domains()) == url

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bootstrap.launch.front_client import Watch
-from services.front import app
+from services.front import access, app
 from services.front.settings import Settings
 from tests.services.front.running import SVD, WAN, Front, running
 
@@ -287,13 +287,8 @@ def test_sync_answers_with_the_clip(wan: Front, clip: bytes) -> None:
     assert wan.people.get(f"/v1/videos/{answer.headers['x-video-id']}").json()["status"] == "completed"
 
 
-def test_sync_gives_up_before_a_proxy_would_and_the_video_goes_on(
-    wan: Front, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from services.front.openai import videos
-
-    monkeypatch.setitem(videos.SYNC_SECONDS, "runpod", 0.3)
-    wan.boot(state="launching", platform="runpod")
+def test_sync_gives_up_before_a_proxy_would_and_the_video_goes_on(wan: Front) -> None:
+    wan.boot(state="launching", access={"proxy_timeout_seconds": access.MARGIN_SECONDS + 0.3})
     answer = wan.people.post("/v1/videos/sync", json={"prompt": "a cat"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "still_running")
     assert wan.worker.claimed()["id"] in answer.json()["error"]["fix"]
