@@ -323,7 +323,7 @@ def our_latents(engine: SvdEngine, picture: Image.Image, noise: torch.Tensor) ->
         VALUES["min_guidance_scale"], VALUES["max_guidance_scale"], VALUES["num_frames"]
     )
     latents = sampling.sample(
-        engine.unet, engine.scheduler, condition, noise[0].to(engine.device), guidance,
+        engine.unet, engine.schedule, condition, noise[0].to(engine.device), guidance,
         steps=VALUES["num_inference_steps"], together=True, feed_rows=None,
         report=lambda *_: None, cancelled=lambda: False,
     )  # fmt: skip

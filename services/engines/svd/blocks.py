@@ -1,6 +1,6 @@
 """SVD's two building blocks, resnet and transformer, each first over space and then over time.
 
-They take their weights from the diffusers modules of the same name and compute the same function.
+They take their weights over from ``services.engines.svd.modules``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from services.engines.svd import ops
+from services.engines.svd.modules import time_embedding, transformer, vae
+from services.engines.svd.modules.residual import SpatioTemporalResBlock, TimeMixer
 from services.engines.svd.ops import Norm, Stats
 
 
@@ -69,25 +71,23 @@ class Upsample(nn.Module):
 class Resnet(nn.Module):
     """``SpatioTemporalResBlock``: a residual block over space, one over time, and a share of each."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: SpatioTemporalResBlock) -> None:
         super().__init__()
         space, time = source.spatial_res_block, source.temporal_res_block
         self.norm1, self.norm2 = Norm(space.norm1), Norm(space.norm2)
         self.conv1, self.conv2 = _last(space.conv1.weight), _last(space.conv2.weight)
-        self.bias1, self.bias2 = space.conv1.bias, space.conv2.bias
+        self.bias1, self.bias2 = _bias(space.conv1), _bias(space.conv2)
         self.embed = space.time_emb_proj
         self.shift: nn.Parameter | None = None
         self.shortcut: nn.Parameter | None = None
         if space.conv_shortcut is not None:
             self.shortcut = _frozen(space.conv_shortcut.weight.flatten(1))
-            self.bias2 = _frozen(space.conv2.bias + space.conv_shortcut.bias)
+            self.bias2 = _frozen(self.bias2 + _bias(space.conv_shortcut))
         self.time_norm1, self.time_norm2 = Norm(time.norm1), Norm(time.norm2)
         self.time_conv1, self.time_conv2 = _last(time.conv1.weight), _last(time.conv2.weight)
-        self.time_bias1, self.time_bias2 = time.conv1.bias, time.conv2.bias
+        self.time_bias1, self.time_bias2 = _bias(time.conv1), _bias(time.conv2)
         self.time_embed = time.time_emb_proj
-        share = torch.sigmoid(source.time_mixer.mix_factor.float()).item()
-        # The share of what the block over time adds.
-        self.moves = share if source.time_mixer.switch_spatial_to_temporal_mix else 1 - share
+        self.moves = 1 - source.time_mixer.share()  # of what the block over time adds
 
     def absorb(self, bias: Tensor) -> None:
         """From now on ``bias`` [some C] is still to be added to the first channels of every input."""
@@ -122,7 +122,7 @@ class Resnet(nn.Module):
 
 
 class FeedForward(nn.Module):
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: transformer.FeedForward) -> None:
         super().__init__()
         self.wide = source.net[0].proj
         self.narrow, self.bias = source.net[2].weight, source.net[2].bias
@@ -141,9 +141,9 @@ class FeedForward(nn.Module):
 class SelfAttention(nn.Module):
     """Query, key and value in one product; ``bias`` is still to be added to what comes out."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: transformer.Attention | vae.Attention) -> None:
         super().__init__()
-        self.heads: int = source.heads
+        self.heads = source.heads
         parts = (source.to_q, source.to_k, source.to_v)
         self.qkv = _frozen(torch.cat([part.weight for part in parts]))
         self.qkv_bias = None if parts[0].bias is None else _frozen(torch.cat([part.bias for part in parts]))
@@ -161,7 +161,7 @@ class SelfAttention(nn.Module):
 class Look(nn.Module):
     """Cross-attention to one embedding: with a single key every pixel gets the same answer, its value."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: transformer.Attention) -> None:
         super().__init__()
         self.value, self.out = source.to_v, source.to_out[0]
 
@@ -176,7 +176,12 @@ class TransformerBlock(nn.Module):
     The biases of the products wait until the next pass over the rows adds them with what else it adds.
     """
 
-    def __init__(self, space: Any, time: Any, mixer: Any) -> None:
+    def __init__(
+        self,
+        space: transformer.TransformerBlock,
+        time: transformer.TemporalTransformerBlock,
+        mixer: TimeMixer,
+    ) -> None:
         super().__init__()
         self.norm1, self.norm3 = Norm(space.norm1), Norm(space.norm3)
         self.attend, self.look, self.feed = (
@@ -191,7 +196,7 @@ class TransformerBlock(nn.Module):
         )
         self.time_feed_in, self.time_feed = FeedForward(time.ff_in), FeedForward(time.ff)
         self.time_attend, self.time_look = SelfAttention(time.attn1), Look(time.attn2)
-        self.share = torch.sigmoid(mixer.mix_factor.float()).item()
+        self.share = mixer.share()
 
     def constants(self, embedding: Tensor, moment: Tensor, before: Tensor) -> Constants:
         """``moment`` [frames, C]; ``before`` float32 [C] is still to be added to the block's input."""
@@ -225,11 +230,12 @@ class TransformerBlock(nn.Module):
 class Transformer(nn.Module):
     """``TransformerSpatioTemporalModel``."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: transformer.TransformerSpatioTemporalModel) -> None:
         super().__init__()
+        self.channels = source.channels
         self.norm = Norm(source.norm)
         self.enter, self.leave = source.proj_in, source.proj_out
-        self.moments, self.moment_embed = source.time_proj, source.time_pos_embed
+        self.moment_embed = source.time_pos_embed
         self.blocks: Any = nn.ModuleList(
             TransformerBlock(space, time, source.time_mixer)
             for space, time in zip(source.transformer_blocks, source.temporal_transformer_blocks, strict=True)
@@ -247,7 +253,8 @@ class Transformer(nn.Module):
 
     def _constants(self, clip: Clip) -> list[Constants]:
         numbers = torch.arange(clip.frames, device=clip.embedding.device)
-        moment = self.moment_embed(self.moments(numbers).to(clip.embedding.dtype))
+        waves = time_embedding.waves(numbers, self.channels)
+        moment = self.moment_embed(waves.to(clip.embedding.dtype))
         first = self.enter.bias.float()
         return [
             block.constants(clip.embedding, moment, torch.zeros_like(first) if number else first)
@@ -261,6 +268,11 @@ def _shift(bias: Tensor, embed: nn.Linear | None, emb: Tensor | None) -> Tensor:
         return bias
     moved: Tensor = embed(emb)[0] + bias
     return moved
+
+
+def _bias(layer: nn.Conv2d | nn.Conv3d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 def _frozen(weight: Tensor) -> nn.Parameter:

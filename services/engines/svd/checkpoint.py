@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
-from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
-from safetensors import safe_open
 from torch import nn
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from bootstrap.errors import KitError
 from services.engines.base import Report
-from services.engines.start import spans
 from services.engines.start.files import Arriving
+from services.engines.svd.modules.image_encoder import CLIPVisionModelWithProjection
+from services.engines.svd.modules.unet import UNetSpatioTemporalConditionModel
+from services.engines.svd.modules.vae import AutoencoderKLTemporalDecoder
+from services.engines.svd.schedule import Schedule
+from services.engines.weights import safetensors
+from services.engines.weights.loader import Loader
 
 # Older exports store this counter, which the model makes itself.
 HARMLESS_KEYS = frozenset({"vision_model.embeddings.position_ids"})
 NAMED_AT_MOST = 5  # keys listed in an error
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
-CLASSES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
-    "image_encoder": lambda config: CLIPVisionModelWithProjection(CLIPVisionConfig.from_dict(config)),
-    "vae": AutoencoderKLTemporalDecoder.from_config,
-    "unet": UNetSpatioTemporalConditionModel.from_config,
+CLASSES: dict[str, type[nn.Module]] = {
+    "image_encoder": CLIPVisionModelWithProjection,
+    "vae": AutoencoderKLTemporalDecoder,
+    "unet": UNetSpatioTemporalConditionModel,
 }
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The parts, in evaluation mode."""
+    """The parts."""
 
     unet: UNetSpatioTemporalConditionModel
     vae: AutoencoderKLTemporalDecoder
     image_encoder: CLIPVisionModelWithProjection
-    scheduler: EulerDiscreteScheduler
+    schedule: Schedule
     image_mean: tuple[float, ...]  # of the image encoder's input, for values 0..1
     image_std: tuple[float, ...]
 
@@ -55,23 +55,22 @@ def read(
     files = {part: _weights(folder, part, arriving) for part in CLASSES}
     total = sum(map(arriving.nbytes, files.values()))
     done = 0
+    loader = Loader(device)
     models: dict[str, Any] = {}
     parts = {part: (file, folder / part / CONFIG) for part, file in files.items()}
     for batch in arriving.batches(parts):
         for part in batch:
             report("load", done, total)
             file, config = parts[part]
-            nbytes = arriving.nbytes(file)
-            with spans.span(spans.file_name(file), nbytes=nbytes):
-                models[part] = _fill(CLASSES[part], _config(config), file, device, dtype)
-            done += nbytes
+            models[part] = _fill(CLASSES[part], _config(config), file, loader, device, dtype)
+            done += arriving.nbytes(file)
             report("load", done, total)
     others = (folder / "feature_extractor" / "preprocessor_config.json", folder / "scheduler" / SCHEDULER)
     arriving.wait(*others)
     processor, scheduler = map(_config, others)
     return Checkpoint(
         **models,
-        scheduler=EulerDiscreteScheduler.from_config(scheduler),
+        schedule=Schedule.read(scheduler),
         image_mean=tuple(processor["image_mean"]),
         image_std=tuple(processor["image_std"]),
     )
@@ -95,39 +94,29 @@ def _config(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise KitError(f"{path} cannot be read: {error}", fix="fetch the model again") from error
-    assert isinstance(config, dict)
+    if not isinstance(config, dict):
+        raise KitError(f"{path} holds no settings", fix="fetch the model again")
     return config
 
 
 def _fill(
-    make: Callable[[dict[str, Any]], nn.Module],
-    config: dict[str, Any],
+    make: type[nn.Module],
+    config: Mapping[str, Any],
     file: Path,
+    loader: Loader,
     device: torch.device,
     dtype: torch.dtype,
 ) -> nn.Module:
-    # Weights stay unmade until the file's own tensors take their place; buffers that no file holds are made.
-    with init_empty_weights(include_buffers=False):
+    with torch.device("meta"):  # until the file's own tensors take their place
         model = make(config)
-    with _opened(file, device) as weights:
-        expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-        found = {key: tuple(weights.get_slice(key).get_shape()) for key in weights.keys()}  # noqa: SIM118
-        _check(file, expected, found)
-        state = {key: weights.get_tensor(key).to(dtype) for key in expected}
-    model.load_state_dict(state, assign=True)
-    return model.to(device).eval().requires_grad_(False)  # the buffers too
-
-
-@contextmanager
-def _opened(file: Path, device: torch.device) -> Iterator[Any]:
-    try:
-        handle = safe_open(file, framework="pt", device=str(device))
-    except Exception as error:  # safetensors raises its own class, OSError or a plain Exception
-        raise KitError(
-            f"{file} is not a readable safetensors file: {error}", fix="fetch the model again"
-        ) from error
-    with handle as weights:
-        yield weights
+    weights = safetensors.open_weights(file)
+    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    _check(file, expected, {key: stored.shape for key, stored in weights.stored.items()})
+    stored = {key: weights.stored[key] for key in expected}
+    raw = {key: torch.empty(each.shape, dtype=each.dtype, device=device) for key, each in stored.items()}
+    loader.load((stored[key], tensor) for key, tensor in raw.items())
+    model.load_state_dict({key: tensor.to(dtype) for key, tensor in raw.items()}, assign=True)
+    return model.requires_grad_(False)
 
 
 def _check(file: Path, expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> None:

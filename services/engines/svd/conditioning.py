@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLTemporalDecoder
-from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import (
-    _resize_with_antialiasing,
-)
 from PIL import Image
 from torch import Tensor, nn
-from transformers import CLIPVisionModelWithProjection
 
 from bootstrap.errors import KitError
+from services.engines.svd import image_resize
+from services.engines.svd.modules.image_encoder import CLIPVisionModelWithProjection
+from services.engines.svd.modules.vae import AutoencoderKLTemporalDecoder
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,10 @@ class Embedder(nn.Module):
     @torch.inference_mode()
     def forward(self, photo: Tensor) -> Tensor:
         """[1, 3, height, width] in -1..1 to [1, 1, projection]."""
-        side = self.encoder.config.image_size
         # Resized before the values are moved to 0..1, as at training.
-        small = (_resize_with_antialiasing(photo.to(self.mean.device), (side, side)) + 1.0) / 2.0
+        small = (image_resize.antialiased(photo.to(self.mean.device), self.encoder.side) + 1.0) / 2.0
         dtype = self.encoder.visual_projection.weight.dtype
-        embedding: Tensor = self.encoder(((small - self.mean) / self.std).to(dtype)).image_embeds
+        embedding: Tensor = self.encoder(((small - self.mean) / self.std).to(dtype))
         return embedding[:, None]
 
 
@@ -70,7 +67,7 @@ class Encoder(nn.Module):
     def __init__(self, vae: AutoencoderKLTemporalDecoder) -> None:
         super().__init__()
         self.encoder, self.to_moments = vae.encoder, vae.quant_conv
-        if vae.config.force_upcast:
+        if vae.force_upcast:
             self.float()
 
     @torch.inference_mode()

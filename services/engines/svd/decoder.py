@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from services.engines.base import Cancel, Cancelled
 from services.engines.svd import ops
 from services.engines.svd.blocks import Conv, Resnet, SelfAttention, Upsample
+from services.engines.svd.modules import vae
 from services.engines.svd.ops import Norm, Stats
 
 
@@ -41,12 +42,12 @@ class _Clip:
 
 
 class Decoder(nn.Module):
-    """Takes over the weights of ``source``, an ``AutoencoderKLTemporalDecoder``."""
+    """Takes over the weights of ``source``."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: vae.AutoencoderKLTemporalDecoder) -> None:
         super().__init__()
         decoder = source.decoder
-        self.scaling: float = source.config.scaling_factor
+        self.scaling = source.scaling_factor
         self.enter = Conv(decoder.conv_in)
         self.middle: Any = nn.ModuleList(Resnet(resnet) for resnet in decoder.mid_block.resnets)
         self.attention = _Attention(decoder.mid_block.attentions[0])
@@ -54,7 +55,7 @@ class Decoder(nn.Module):
             nn.ModuleList(Resnet(resnet) for resnet in block.resnets) for block in decoder.up_blocks
         )
         self.ups: Any = nn.ModuleList(
-            Upsample(block.upsamplers[0].conv) for block in decoder.up_blocks if block.upsamplers is not None
+            Upsample(block.upsamplers[0].conv) for block in decoder.up_blocks if block.upsamplers
         )
         levels: Any = self.levels[1:]
         for block, level in zip(decoder.up_blocks, levels, strict=False):
@@ -106,7 +107,7 @@ class Decoder(nn.Module):
 class _Attention(nn.Module):
     """Self-attention within each frame, with its residual."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: vae.Attention) -> None:
         super().__init__()
         self.norm, self.attend = Norm(source.group_norm), SelfAttention(source)
 

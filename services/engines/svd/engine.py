@@ -54,9 +54,9 @@ class SvdEngine:
         self.encoder = conditioning.Encoder(checkpoint.vae)
         self.unet = Unet(checkpoint.unet)
         self.decoder = Decoder(checkpoint.vae)
-        self.scheduler = checkpoint.scheduler
-        self.channels: int = checkpoint.vae.config.latent_channels
-        self.shrink = 2 ** (len(checkpoint.vae.config.block_out_channels) - 1)
+        self.schedule = checkpoint.schedule
+        self.channels = checkpoint.vae.latent_channels
+        self.shrink = checkpoint.vae.shrink
         self.device = device
         self.settings = settings
         self._places = {
@@ -99,7 +99,7 @@ class SvdEngine:
         with self._places[self.unet].here():
             return sampling.sample(
                 self.unet,
-                self.scheduler,
+                self.schedule,
                 condition,
                 noise.to(self.device),
                 guidance,

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +12,14 @@ from torch import Tensor
 from services.engines.base import Cancel, Cancelled, Report
 from services.engines.svd.blocks import Clip
 from services.engines.svd.conditioning import Conditioning
+from services.engines.svd.schedule import Schedule
 from services.engines.svd.unet import Unet
 
 
 @torch.inference_mode()
 def sample(
     unet: Unet,
-    scheduler: Any,
+    schedule: Schedule,
     condition: Conditioning,
     noise: Tensor,
     guidance: Tensor,
@@ -35,16 +35,16 @@ def sample(
     ``guidance`` holds one scale a frame; at 1 everywhere the unconditional branch is left out. ``together``
     runs both branches in one pass. ``feed_rows``: of a feed-forward layer at once, None is all.
     """
-    sigmas, timesteps, first = schedule(scheduler, steps)
+    known = schedule.steps(steps)
     predict = _predictor(unet, condition, guidance.to(noise.device), together, feed_rows)
-    latents = noise.permute(0, 2, 3, 1).float() * first
+    latents = noise.permute(0, 2, 3, 1).float() * known.noise
     marks: list[torch.cuda.Event] = []
     for step in range(steps):
         if cancelled():
             raise Cancel
-        sigma, next_sigma = sigmas[step], sigmas[step + 1]
+        sigma, next_sigma = known.sigmas[step : step + 2]
         scaled = latents / (sigma**2 + 1) ** 0.5
-        velocity = predict(scaled, timesteps[step])
+        velocity = predict(scaled, known.timesteps[step])
         denoised = velocity * (-sigma / (sigma**2 + 1) ** 0.5) + latents / (sigma**2 + 1)
         latents = latents + (latents - denoised) * ((next_sigma - sigma) / sigma)
         if noise.is_cuda:
@@ -60,14 +60,6 @@ def sample(
         marks[-1].synchronize()
         report("sample", steps, steps)
     return latents.permute(0, 3, 1, 2).contiguous()
-
-
-def schedule(scheduler: Any, steps: int) -> tuple[list[float], list[float], float]:
-    """Sigmas (one more than steps), timesteps, and what noise is multiplied by at first."""
-    scheduler.set_timesteps(steps)
-    sigmas = [float(sigma) for sigma in scheduler.sigmas]
-    timesteps = [float(timestep) for timestep in scheduler.timesteps]
-    return sigmas, timesteps, float(scheduler.init_noise_sigma)
 
 
 def _predictor(

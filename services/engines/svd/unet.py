@@ -10,19 +10,20 @@ from torch import Tensor, nn
 
 from services.engines.svd import ops
 from services.engines.svd.blocks import Clip, Conv, Resnet, Transformer, Upsample
+from services.engines.svd.modules import time_embedding
+from services.engines.svd.modules import unet as modules
 from services.engines.svd.ops import Norm, Stats
 
 
 class Level(nn.Module):
     """The resnets of one resolution, each with a transformer behind it or none."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: modules.Level) -> None:
         super().__init__()
         self.resnets: Any = nn.ModuleList(Resnet(resnet) for resnet in source.resnets)
-        self.transformers: Any = nn.ModuleList(Transformer(one) for one in getattr(source, "attentions", []))
-        down, up = getattr(source, "downsamplers", None), getattr(source, "upsamplers", None)
-        self.down = Conv(down[0].conv) if down else None
-        self.up = Upsample(up[0].conv) if up else None
+        self.transformers: Any = nn.ModuleList(Transformer(one) for one in source.attentions)
+        self.down = Conv(source.downsamplers[0].conv) if source.downsamplers else None
+        self.up = Upsample(source.upsamplers[0].conv) if source.upsamplers else None
 
     def units(self) -> Iterator[nn.Module]:
         """In the order in which they are called."""
@@ -46,10 +47,10 @@ class Level(nn.Module):
 class Unet(nn.Module):
     """Takes over the weights of ``source``, which is of no use afterwards."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: modules.UNetSpatioTemporalConditionModel) -> None:
         super().__init__()
-        self.step_waves, self.step_embed = source.time_proj, source.time_embedding
-        self.motion_waves, self.motion_embed = source.add_time_proj, source.add_embedding
+        self.motion_waves = source.waves  # of each of the three numbers
+        self.step_embed, self.motion_embed = source.time_embedding, source.add_embedding
         self.enter = Conv(source.conv_in)
         self.downs: Any = nn.ModuleList(Level(block) for block in source.down_blocks)
         self.middle = Level(source.mid_block)
@@ -68,8 +69,9 @@ class Unet(nn.Module):
     def embed(self, timestep: Tensor, time_ids: Tensor) -> Tensor:
         """The time embedding after SiLU, [1, D]; ``timestep`` [1], ``time_ids`` [1, 3]."""
         dtype = self.enter.weight.dtype
-        steps = self.step_embed(self.step_waves(timestep).to(dtype))
-        motion = self.motion_embed(self.motion_waves(time_ids.flatten()).flatten()[None].to(dtype))
+        steps = self.step_embed(time_embedding.waves(timestep, len(self.enter.weight)).to(dtype))
+        waves = time_embedding.waves(time_ids.flatten(), self.motion_waves)
+        motion = self.motion_embed(waves.flatten()[None].to(dtype))
         emb: Tensor = F.silu(steps + motion)
         return emb
 

@@ -14,8 +14,8 @@ from services.engines.start import background, spans
 from services.engines.wan import component_configs, warmup
 from services.engines.wan.expert import Expert
 from services.engines.wan.vae import Codec
-from tests.checkpoints import wan
-from tests.services.engines import test_wan
+from tests.checkpoints import svd, wan
+from tests.services.engines import test_svd, test_wan
 
 
 def run(code: str) -> list[str]:
@@ -24,7 +24,22 @@ def run(code: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.parametrize(("family", "needed"), [("wan", "transformer_wan"), ("svd", "transformer_temporal")])
+REFERENCES = {"diffusers", "transformers", "accelerate"}  # for tests only
+
+
+def test_svd_starts_and_loads_without_the_reference_libraries(tmp_path: Path) -> None:
+    """They are seconds of each start."""
+    plan = test_svd.plan_of(svd.write(tmp_path))
+    loaded = run(
+        "import sys; from bootstrap.choose.plan import Plan; from services.engines import svd;"
+        f"plan = Plan.model_validate_json({plan.model_dump_json()!r});"
+        "svd.prepare(plan); svd.load(plan, lambda *_: None); print(*sys.modules)"
+    )
+    assert "torch" in loaded
+    assert not REFERENCES & set(loaded)
+
+
+@pytest.mark.parametrize(("family", "needed"), [("wan", "transformer_wan")])
 def test_an_engine_brings_no_other_model(family: str, needed: str) -> None:
     found = run(
         "import sys; from services.engines.start import diffusers_imports; diffusers_imports.imports();"

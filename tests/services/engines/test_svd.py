@@ -291,7 +291,7 @@ def test_files_without_a_variant_are_read_too(folder: Path, tmp_path: Path) -> N
     ("file", "damage", "problem"),
     [
         ("vae/diffusion_pytorch_model.fp16.safetensors", None, "holds neither"),
-        ("vae/diffusion_pytorch_model.fp16.safetensors", b"x" * 100, "not a readable safetensors"),
+        ("vae/diffusion_pytorch_model.fp16.safetensors", b"x" * 100, "not a whole safetensors"),
         ("unet/config.json", b"{", "config.json cannot be read"),
         ("scheduler/scheduler_config.json", None, "scheduler_config.json cannot be read"),
     ],
