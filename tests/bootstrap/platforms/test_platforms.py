@@ -15,22 +15,7 @@ from bootstrap import platforms
 from bootstrap.errors import KitError
 from bootstrap.platforms.base import Env, StopRequest
 from bootstrap.platforms.docker import here as docker
-
-RUNPOD = {
-    "RUNPOD_POD_ID": "w3xyz",
-    "RUNPOD_DC_ID": "EU-RO-1",
-    "RUNPOD_PUBLIC_IP": "203.0.113.7",
-    "RUNPOD_TCP_PORT_22": "10341",
-    "RUNPOD_API_KEY": "rpa_secret",
-}
-VAST = {
-    "CONTAINER_ID": "1234567",
-    "VAST_CONTAINERLABEL": "C.1234567",
-    "PUBLIC_IPADDR": "198.51.100.4",
-    "VAST_TCP_PORT_8000": "40123",
-    "CONTAINER_API_KEY": "vast_secret",
-}
-SERVERLESS = {"RUNPOD_POD_ID": "w3xyz", "RUNPOD_ENDPOINT_ID": "ep1", "RUNPOD_WEBHOOK_GET_JOB": "https://x"}
+from tests.bootstrap.platforms.environments import RUNPOD, SERVERLESS, VAST
 
 
 @pytest.mark.parametrize(
