@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from bootstrap import fetch
 from bootstrap.choose import reading
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.profile import Choice, choose
 from bootstrap.choose.refusal import NoFit, no_fit
 from bootstrap.detect.machine import Machine
+
+# The bytes of a model that are still to be downloaded: ``fetch.missing_in(data_dir)``.
+Missing = Callable[[Manifest], int]
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,21 @@ class Entry:
     missing_bytes: int  # what is still to be downloaded
 
 
-def entries(machine: Machine, data_dir: Path) -> list[Entry]:
+def entries(machine: Machine, missing: Missing) -> list[Entry]:
     """Every shipped model in alphabetical order."""
-    return [entry(reading.load(str(path)), machine, data_dir) for path in reading.shipped().values()]
+    return [entry(reading.load(str(path)), machine, missing) for path in reading.shipped().values()]
 
 
-def entry(manifest: Manifest, machine: Machine, data_dir: Path, *, profile: str | None = None) -> Entry:
+def entry(manifest: Manifest, machine: Machine, missing: Missing, *, profile: str | None = None) -> Entry:
     """Judge one model; the disk counts for what is not there yet."""
-    missing = fetch.missing_bytes(manifest, store=data_dir / "models")
-    return Entry(manifest, choose(manifest, machine, download_bytes=missing, profile=profile), missing)
+    download_bytes = missing(manifest)
+    chosen = choose(manifest, machine, download_bytes=download_bytes, profile=profile)
+    return Entry(manifest, chosen, download_bytes)
 
 
-def refusal(refused: Entry, machine: Machine, data_dir: Path) -> NoFit:
+def refusal(refused: Entry, machine: Machine, missing: Missing) -> NoFit:
     """The one screen that says why the model cannot run here, and which can."""
-    return no_fit(refused.manifest, refused.choice, machine, runs_here=fitting(entries(machine, data_dir)))
+    return no_fit(refused.manifest, refused.choice, machine, runs_here=fitting(entries(machine, missing)))
 
 
 def fitting(known: Sequence[Entry]) -> list[str]:

@@ -164,7 +164,7 @@ class Manifest(Strict):
     )
     defaults: dict[str, Any] = Field(default_factory=dict)  # request parameters
     recipe: dict[str, Any] = Field(default_factory=dict)  # facts that no request changes
-    # Measured: of the defaults, warm, on the card of bootstrap/rent/card_speeds.yaml; None where nobody did.
+    # Measured: of the defaults, warm, on the card of choose/card_speeds.yaml; None where nobody did.
     clip_seconds: Annotated[float, Field(gt=0)] | None = None
     limits: Limits
     profiles: Annotated[tuple[Profile, ...], Field(min_length=1)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bootstrap import detect, settings
+from bootstrap import detect, fetch, settings
 from bootstrap.choose import catalogue
 from bootstrap.choose.catalogue import Entry
 from bootstrap.commands import text
@@ -25,7 +25,7 @@ def models(
     chosen = settings.load({"data_dir": data_dir}, os.environ, config).settings
     here = location.of(chosen, os.environ)
     machine = detect.detect(os.environ, here.data_dir)
-    known = catalogue.entries(machine, here.data_dir)
+    known = catalogue.entries(machine, fetch.missing_in(here.data_dir))
     if as_json:
         typer.echo(json.dumps([_document(each) for each in known], indent=2))
         return

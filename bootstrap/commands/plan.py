@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bootstrap import __version__, detect, settings
+from bootstrap import __version__, detect, fetch, settings
 from bootstrap.choose import catalogue, reading
 from bootstrap.choose.catalogue import Entry
 from bootstrap.choose.profile import Verdict
@@ -18,10 +18,9 @@ from bootstrap.commands import text
 from bootstrap.detect import threads, whatif
 from bootstrap.detect.machine import Machine
 from bootstrap.errors import KitError
-from bootstrap.launch import history, location
+from bootstrap.launch import forecast, history, location
+from bootstrap.launch.forecast import Forecast
 from bootstrap.launch.location import Site
-from bootstrap.rent import forecast
-from bootstrap.rent.forecast import Forecast
 from bootstrap.settings import Settings
 
 
@@ -58,9 +57,10 @@ def plan(
         raise KitError(
             f"{wanted.name} has no profile {chosen.profile!r}", fix=f"choose one of {', '.join(names)}"
         )
-    judged = catalogue.entry(wanted, machine, here.data_dir, profile=chosen.profile)
+    missing = fetch.missing_in(here.data_dir)
+    judged = catalogue.entry(wanted, machine, missing, profile=chosen.profile)
     said = _forecast(judged, machine, here, link, price if price is not None else chosen.hourly_cost)
-    refusal = None if judged.choice.profile else catalogue.refusal(judged, machine, here.data_dir)
+    refusal = None if judged.choice.profile else catalogue.refusal(judged, machine, missing)
     if as_json:
         document = _document(judged, machine, here, chosen, refusal)
         document["forecast"] = asdict(said) if said else None

@@ -8,8 +8,8 @@ from bootstrap.choose.catalogue import Entry
 from bootstrap.choose.manifest import Licence
 from bootstrap.choose.profile import Verdict
 from bootstrap.detect.machine import GIB, Finding, Gpu, Machine
+from bootstrap.launch.forecast import Forecast
 from bootstrap.launch.location import Site
-from bootstrap.rent.forecast import Forecast
 
 UNKNOWN = "not known"
 

@@ -6,6 +6,7 @@ Give ``fetch`` a manifest and a store; what it returns has been checked byte for
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from bootstrap.choose.manifest import Manifest
@@ -13,7 +14,7 @@ from bootstrap.fetch import request
 from bootstrap.fetch import store as _store
 from bootstrap.fetch.progress import FileProgress, Progress
 
-__all__ = ["FileProgress", "Progress", "fetch", "home", "missing_bytes", "saved_token"]
+__all__ = ["FileProgress", "Progress", "fetch", "home", "missing_bytes", "missing_in", "saved_token"]
 
 
 def home(manifest: Manifest, *, store: Path) -> Path:
@@ -66,3 +67,8 @@ def missing_bytes(manifest: Manifest, *, store: Path) -> int:
     """The size of the files that are not there and verified yet; touches nothing."""
     place = home(manifest, store=store)
     return sum(file.bytes for file in _store.missing(manifest, place))
+
+
+def missing_in(data_dir: Path) -> Callable[[Manifest], int]:
+    """``missing_bytes`` of the models that a data directory keeps."""
+    return partial(missing_bytes, store=data_dir / "models")

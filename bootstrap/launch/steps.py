@@ -17,11 +17,10 @@ from bootstrap.detect import threads
 from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
 from bootstrap.fetch import Progress
-from bootstrap.launch import arrivals, history, packages
+from bootstrap.launch import arrivals, forecast, history, packages
 from bootstrap.launch.document import BootDocument
 from bootstrap.launch.readahead import Readahead
 from bootstrap.launch.timeline import PACKAGES
-from bootstrap.rent import forecast
 from bootstrap.settings import Settings
 
 
@@ -93,9 +92,10 @@ class Boot:
         wanted = self.settings.profile
         if wanted is not None and wanted not in names:
             raise KitError(f"{model.name} has no profile {wanted!r}", fix=f"choose one of {', '.join(names)}")
-        judged = catalogue.entry(model, machine, self.data_dir, profile=wanted)
+        missing = fetch.missing_in(self.data_dir)
+        judged = catalogue.entry(model, machine, missing, profile=wanted)
         if judged.choice.profile is None:
-            raise catalogue.refusal(judged, machine, self.data_dir)
+            raise catalogue.refusal(judged, machine, missing)
         profile = judged.choice.profile
         self.document.end("choose", f"{model.name} as {profile.name}: {profile.title}")
         return judged

@@ -10,9 +10,10 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from bootstrap.choose.card_speeds import clip_seconds
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.prices import USABLE_SHARE, Prices
-from bootstrap.rent.cost import PACKAGES_BYTES, START_SECONDS, clip_seconds
+from bootstrap.rent.cost import PACKAGES_BYTES, START_SECONDS
 
 FILE = Path(__file__).with_name("alternatives.yaml")
 LINK_BYTES_PER_SECOND = 60e6  # about 500 Mbit/s, as a middling host gives

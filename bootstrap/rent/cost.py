@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-import yaml
-from pydantic import BaseModel
-
+from bootstrap.choose.card_speeds import clip_seconds
 from bootstrap.choose.manifest import Manifest
 from bootstrap.platforms.market import Offer
 
-FILE = Path(__file__).with_name("card_speeds.yaml")
 # From order to running container, and from files to ready: marketplaces' own figures, median 3.3 minutes.
 START_SECONDS = 240
 # A link gives this part of what a host advertises.
 LINK_SHARE = 0.7
 SLOWEST_LINK_MBPS = 100.0  # taken where the marketplace does not say
 PACKAGES_BYTES = 3.2e9
-
-
-class CardSpeeds(BaseModel):
-    """How fast cards are against the reference card, on which manifests' ``clip_seconds`` were measured."""
-
-    date: str
-    reference: str
-    speed: dict[str, float]  # 1.0 is the reference card's
 
 
 @dataclass(frozen=True)
@@ -40,21 +27,6 @@ class Estimate:
     download_dollars: float
     session_dollars: float | None
     dollars_per_clip: float | None
-
-
-@cache
-def card_speeds(file: Path = FILE) -> CardSpeeds:
-    return CardSpeeds.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-
-
-def clip_seconds(model: Manifest, gpu: str, speeds: CardSpeeds | None = None) -> float | None:
-    """Scaled from the reference card; None when nobody measured the model or the card is not in the table."""
-    speed = (speeds or card_speeds()).speed
-    # "H100" stands in "H100 SXM" and in "H100 NVL": the longest name that fits is the card.
-    known = [name for name in speed if name.lower() in gpu.lower().replace("_", " ")]
-    if not known or model.clip_seconds is None:
-        return None
-    return model.clip_seconds / speed[max(known, key=len)]
 
 
 def estimate(offer: Offer, manifest: Manifest, clips: int) -> Estimate:

@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from bootstrap.choose.card_speeds import clip_seconds
 from bootstrap.choose.manifest import Manifest
 from bootstrap.errors import KitError
 from bootstrap.launch import waterfall
 from bootstrap.launch.timeline import DOWNLOAD
-from bootstrap.rent import cost
 
 FILE = Path(__file__).with_suffix(".yaml")
 SHORTEST_SECONDS, FEWEST_BYTES = 1.0, 8 * 1024**2  # less says nothing about a link
@@ -138,7 +138,7 @@ def _load_seconds(model: Manifest, table: Rates, gpu: str | None, *, is_cold: bo
 def _first_clip(model: Manifest, gpu: str | None, before: Mapping[str, float]) -> tuple[float | None, str]:
     if "first_clip_seconds" in before:
         return before["first_clip_seconds"], "measured in an earlier boot"
-    seconds = cost.clip_seconds(model, gpu) if gpu else None
+    seconds = clip_seconds(model, gpu) if gpu else None
     if seconds is None:
         return None, "unknown"
     return seconds + model.family.first_clip_extra_seconds, "table"

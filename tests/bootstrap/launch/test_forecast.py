@@ -11,9 +11,8 @@ from bootstrap.choose import reading
 from bootstrap.cli import app
 from bootstrap.errors import KitError
 from bootstrap.fetch.progress import FileProgress, State
-from bootstrap.launch import history, waterfall
+from bootstrap.launch import forecast, history, waterfall
 from bootstrap.launch.timeline import LOCAL, Timeline
-from bootstrap.rent import forecast
 
 GBIT = 125e6
 
