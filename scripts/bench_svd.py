@@ -40,8 +40,9 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 from bootstrap.choose.manifest import Limits
 from bootstrap.choose.plan import Plan
 from services.engines import svd
-from services.engines.base import OutOfMemory
+from services.engines.base import OutOfMemory, Start
 from services.engines.svd.engine import SvdEngine
+from services.parameters.values import Values
 from services.video import encode
 from services.video.metadata import Metadata
 
@@ -179,7 +180,7 @@ def measure_profile(folder: Path, photo: Path, card: float, settings: dict[str, 
         host = psutil.Process().memory_info().rss / GIB
         for _ in range(2):
             watch = Watch()
-            list(engine.generate(VALUES, photo, watch.report, lambda: False))
+            list(engine.generate(Values.of(VALUES), photo, watch.report, lambda: False))
         seconds = watch.seconds
     except (OutOfMemory, torch.OutOfMemoryError):
         return None
@@ -229,7 +230,7 @@ def measure_parts(folder: Path, photo: Path) -> None:
     """Milliseconds on the GPU of one step, and of everything else."""
     engine, _ = loaded(folder, {})
     VALUES["num_inference_steps"] = 1
-    list(engine.generate(VALUES, photo, lambda *_: None, lambda: False))
+    list(engine.generate(Values.of(VALUES), photo, lambda *_: None, lambda: False))
     once, twice = kernel_times(engine, photo, 1), kernel_times(engine, photo, 3)
     step = {name: (twice[name] - once.get(name, 0.0)) / 2 for name in twice}
     rest = {name: once.get(name, 0.0) - step.get(name, 0.0) for name in once}
@@ -247,7 +248,11 @@ def measure_parts(folder: Path, photo: Path) -> None:
 
 def kernel_times(engine: SvdEngine, photo: Path, steps: int) -> dict[str, float]:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        list(engine.generate({**VALUES, "num_inference_steps": steps}, photo, lambda *_: None, lambda: False))
+        list(
+            engine.generate(
+                Values.of({**VALUES, "num_inference_steps": steps}), photo, lambda *_: None, lambda: False
+            )
+        )
         torch.cuda.synchronize()
     return {event.key: event.self_device_time_total / 1e3 for event in profile.key_averages()}
 
@@ -257,7 +262,7 @@ def measure_repeat(folder: Path, photo: Path, count: int) -> None:
     engine, _ = loaded(folder, {})
     held = []
     for number in range(count):
-        list(engine.generate({**VALUES, "seed": number}, photo, lambda *_: None, lambda: False))
+        list(engine.generate(Values.of({**VALUES, "seed": number}), photo, lambda *_: None, lambda: False))
         held.append((torch.cuda.memory_allocated(), torch.cuda.memory_reserved()))
     print("clip: allocated, reserved GiB", [(round(a / GIB, 3), round(r / GIB, 3)) for a, r in held])
     print("same from the second clip on:", len(set(held[1:])) == 1)
@@ -298,7 +303,7 @@ def loaded(folder: Path, settings: dict[str, Any]) -> tuple[SvdEngine, float]:
         data_dir=folder,
     )
     start = time.perf_counter()
-    engine = svd.load(plan, lambda *_: None)
+    engine = svd.load(plan, Start(lambda *_: None))
     assert isinstance(engine, SvdEngine)
     return engine, time.perf_counter() - start
 
@@ -306,7 +311,7 @@ def loaded(folder: Path, settings: dict[str, Any]) -> tuple[SvdEngine, float]:
 def clip(engine: SvdEngine, photo: Path, path: Path) -> tuple[float, Watch]:
     start = time.perf_counter()
     watch = Watch()
-    frames = engine.generate(VALUES, photo, watch.report, lambda: False)
+    frames = engine.generate(Values.of(VALUES), photo, watch.report, lambda: False)
     encode.write(frames, path, fps=VALUES["fps"], metadata=Metadata("svd-xt", "bench", VALUES))
     watch.report("mp4", 1, 1)
     return time.perf_counter() - start, watch
@@ -318,7 +323,7 @@ def our_latents(engine: SvdEngine, picture: Image.Image, noise: torch.Tensor) ->
 
     pixels = torch.from_numpy(np.array(picture, dtype=np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
     photo_noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(2))
-    condition = engine.condition(VALUES, pixels, photo_noise, lambda *_: None)
+    condition = engine.condition(Values.of(VALUES), pixels, photo_noise, lambda *_: None)
     guidance = torch.linspace(
         VALUES["min_guidance_scale"], VALUES["max_guidance_scale"], VALUES["num_frames"]
     )

@@ -29,6 +29,8 @@ from bootstrap.choose import reading
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import Choice
 from services.engines import wan
+from services.engines.base import Start
+from services.parameters.values import Values
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = (skimage.data.rocket, skimage.data.astronaut, skimage.data.chelsea, skimage.data.coffee)
@@ -78,10 +80,10 @@ def contact_sheet(target: Path) -> None:
         files = reading.MANIFEST_FOLDER / "demo-wan"
         choice = Choice(profile, (), ())
         plan = Plan.build(manifest, choice, files=files, data_dir=Path(folder), threads=2)
-        engine = wan.load(plan, lambda *_: None)
+        engine = wan.load(plan, Start(lambda *_: None))
         for seed, prompt in enumerate(PROMPTS):
             values = {**plan.defaults, "prompt": prompt, "width": 128, "height": 128, "seed": seed}
-            frames = list(engine.generate(values, None, lambda *_: None, lambda: False))
+            frames = list(engine.generate(Values.of(values), None, lambda *_: None, lambda: False))
             rows.append(np.concatenate(frames[::4], axis=1))
     half = len(rows) // 2
     columns = [np.concatenate(rows[:half]), np.concatenate(rows[half:])]

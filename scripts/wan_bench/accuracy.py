@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from services.parameters.values import Values
+
 from . import device
 from .files import CONFIGS
 from .record import distance, never, put, quiet
@@ -56,13 +58,13 @@ def accuracy(options: argparse.Namespace) -> None:
                     made_files.plan(device=device.NAME, settings={**settings, "text_encoder": "resident"}),
                     quiet,
                 )
-                text, noise = made.text.encode(values["prompt"]), made._noise(values)
+                text, noise = made.text.encode(values["prompt"]), made._noise(Values.of(values))
                 if wanted is None:
                     with torch.device(device.NAME):
                         wanted = reference.reference(
                             made_files, text.to(device.NAME), noise.to(device.NAME), shift=shift, lora=lora
                         )
-                got = made.sample(values, None, quiet, never, noise=noise)
+                got = made.sample(Values.of(values), None, quiet, never, noise=noise)
                 put(
                     f"accuracy_shift_{shift}_lora_{lora}_{name}_percent",
                     round(100 * distance(got, wanted.to(got.device)), 3),

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from services.parameters.values import Values
+
 from . import device, files
 from .record import guard, never, put, quiet
 
@@ -30,8 +32,8 @@ def clip(options: argparse.Namespace) -> None:
     )
     if options.kernels:
         values = request(model, options)
-        latents = engine.sample(values, image(model, options), quiet, never)
-        kernels(lambda: engine.sample(values, image(model, options), quiet, never), "sample")
+        latents = engine.sample(Values.of(values), image(model, options), quiet, never)
+        kernels(lambda: engine.sample(Values.of(values), image(model, options), quiet, never), "sample")
         kernels(lambda: list(engine._decode(latents, values["num_frames"], quiet, never)), "decode")
 
 
@@ -105,7 +107,7 @@ def image(
 def measure(engine: Any, values: dict[str, Any], name: str, photo: Path | None) -> None:
     device.reset_peak()
     begin = time.perf_counter()
-    latents = engine.sample(values, photo, quiet, never)
+    latents = engine.sample(Values.of(values), photo, quiet, never)
     device.synchronize()
     middle = time.perf_counter()
     frames = sum(1 for _ in engine._decode(latents, values["num_frames"], quiet, never))
@@ -124,7 +126,7 @@ def to_file(engine: Any, values: dict[str, Any], photo: Path | None, path: Path)
     tags = metadata.Metadata(model="bench", kit_version="0", values=values)
     begin = last = time.perf_counter()
     with encode.Writer(path, fps=values["fps"], metadata=tags) as writer:
-        for frame in engine.generate(values, photo, quiet, never):
+        for frame in engine.generate(Values.of(values), photo, quiet, never):
             last = time.perf_counter()
             writer.add(frame)
     end = time.perf_counter()

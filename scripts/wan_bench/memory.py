@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from services.parameters.values import Values
+
 from . import device, files
 from .clip import loaded
 from .record import guard, never, put, quiet
@@ -60,7 +62,7 @@ def under_cap(engine: Any, values: dict[str, Any]) -> dict[str, Any] | str:
     device.reset_peak()
     try:
         begin = time.perf_counter()
-        latents = engine.sample(values, None, quiet, never)
+        latents = engine.sample(Values.of(values), None, quiet, never)
         device.synchronize()
         sampled, peak = time.perf_counter(), device.peak_gib()
         device.reset_peak()
@@ -80,7 +82,7 @@ def repeated(engine: Any, model: files.Model) -> list[dict[str, Any]]:
     kept = []
     for number in range(20):
         values = model.request(width=480, height=320, num_frames=9, seed=number, prompt=f"clip {number}")
-        for _ in engine.generate(values, None, quiet, never):
+        for _ in engine.generate(Values.of(values), None, quiet, never):
             pass
         kept.append({"allocated_bytes": device.allocated_bytes(), "host_GiB": device.host_gib()})
     return [kept[1], kept[-1]]

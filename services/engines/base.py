@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from bootstrap.choose.plan import Plan
+    from services.parameters.values import Values
 
 # As torch's allocators, cuBLAS and cuDNN, and the driver say it.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "out_of_memory")
@@ -42,11 +44,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
+@dataclass(frozen=True)
+class Start:
+    """What an engine is loaded with besides its plan: where to report, and its place among the processes."""
+
+    report: Report
+    rank: int = 0  # 0 is the one that hands the frames over
+    world: int = 1  # processes that make one clip together
+
+
 class Engine(Protocol):
-    """A loaded model. ``values`` are those of ``services.parameters.Request``."""
+    """A loaded model."""
 
     def generate(
-        self, values: Mapping[str, Any], image: Path | None, report: Report, cancelled: Cancelled
+        self, values: Values, image: Path | None, report: Report, cancelled: Cancelled
     ) -> Iterator[NDArray[np.uint8]]:
         """Yield RGB frames, uint8 [height, width, 3], in order.
 
@@ -55,8 +66,14 @@ class Engine(Protocol):
 
 
 class EngineModule(Protocol):
-    """An engine's file, e.g. ``services.engines.svd``. May also have ``prepare(plan) -> None``: what takes
-    its time and needs no weights, called while they still arrive."""
+    """An engine's package, e.g. ``services.engines.svd``."""
 
-    def load(self, plan: Plan, report: Report) -> Engine:
+    def prepare(self, plan: Plan) -> None:
+        """What takes its time and needs no weights, called while they still arrive."""
+
+    def load(self, plan: Plan, start: Start) -> Engine:
         """Put the model where the plan's profile wants it, each part when ``Arriving`` says it is there."""
+
+
+def nothing_to_prepare(plan: Plan) -> None:
+    """An engine without preparation says ``prepare = base.nothing_to_prepare``."""

@@ -21,13 +21,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from services.engines.base import Cancel, Engine, OutOfMemory, is_out_of_memory
+from services.engines.base import Cancel, Engine, EngineModule, OutOfMemory, Start, is_out_of_memory
 from services.engines.start import spans
 from services.engines.start.files import Arriving
+from services.parameters.values import Values
 from services.worker.estimate import SHARES, Estimate
 
 log = logging.getLogger("kinokit.child")
@@ -83,8 +84,7 @@ def prepare(plan: Plan, channel: Channel, engine_module: str | None = None) -> N
     channel.say("loading", detail=f"starting the {plan.family.name} engine", progress=None)
     with suppress(Exception), spans.span("imports"):
         module = _module(plan, engine_module)
-        if hasattr(module, "prepare"):
-            module.prepare(plan)
+        module.prepare(plan)
         from services.video import encode, fit, metadata  # noqa: F401 - PyAV and Pillow, for the first clip
 
 
@@ -101,7 +101,7 @@ def load(plan: Plan, channel: Channel, engine_module: str | None = None) -> Engi
 
     try:
         with spans.span("load"):
-            engine: Engine = _module(plan, engine_module).load(plan, report)
+            engine = _module(plan, engine_module).load(plan, Start(report))
             Arriving(plan.arrivals, report).wait_for_all()
     except Exception as error:
         log.exception("the model cannot be loaded")
@@ -113,11 +113,11 @@ def load(plan: Plan, channel: Channel, engine_module: str | None = None) -> Engi
     return engine
 
 
-def _module(plan: Plan, engine_module: str | None) -> Any:
-    """An ``EngineModule``."""
-    return importlib.import_module(
+def _module(plan: Plan, engine_module: str | None) -> EngineModule:
+    found = importlib.import_module(
         engine_module or plan.family.engine or f"services.engines.{plan.family.name}"
     )
+    return cast(EngineModule, found)
 
 
 def _timings() -> dict[str, Any]:
@@ -149,7 +149,7 @@ def make(
 
     tags = metadata.Metadata(model=plan.model, kit_version=plan.kit_version, values=dict(values))
     with encode.Writer(path, fps=values["fps"], metadata=tags) as writer:
-        for frame in engine.generate(values, image, report, channel.cancelled):
+        for frame in engine.generate(Values.of(values), image, report, channel.cancelled):
             if channel.cancelled():
                 raise Cancel
             writer.add(frame)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bootstrap.choose.plan import Plan
-    from services.engines.base import Engine, Report
+    from services.engines.base import Engine, Start
 
 
 def prepare(plan: Plan) -> None:
@@ -17,7 +17,7 @@ def prepare(plan: Plan) -> None:
         from services.engines.svd import engine  # noqa: F401
 
 
-def load(plan: Plan, report: Report) -> Engine:
+def load(plan: Plan, start: Start) -> Engine:
     """Put the model where the plan's profile wants it; see ``services.engines.base``.
 
     Raises:
@@ -25,4 +25,4 @@ def load(plan: Plan, report: Report) -> Engine:
     """
     from services.engines.svd import engine  # here, so that asking for limits or presets never imports torch
 
-    return engine.load(plan, report)
+    return engine.load(plan, start.report)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from services.engines.svd.decoder import Decoder
 from services.engines.svd.placement import Resident, Streamed, Visiting
 from services.engines.svd.settings import Settings
 from services.engines.svd.unet import Unet
+from services.parameters.values import Values
 
 FRAMES_AT_THE_END = 4  # of the last layers, so that encoding starts early
 
@@ -71,31 +71,29 @@ class SvdEngine:
         return Visiting(module, self.device)
 
     def generate(
-        self, values: Mapping[str, Any], image: Path | None, report: Report, cancelled: Cancelled
+        self, values: Values, image: Path | None, report: Report, cancelled: Cancelled
     ) -> Iterator[NDArray[np.uint8]]:
         """Yield RGB frames, uint8 [height, width, 3], in order."""
         if image is None:
             raise KitError(
                 "this model animates a photo, and none was given", fix="add a photo to the request"
             )
-        self._check(values["width"], values["height"])
+        self._check(values.width, values.height)
         with _memory_told(self.device):
-            photo = conditioning.read_photo(image, width=values["width"], height=values["height"])
+            photo = conditioning.read_photo(image, width=values.width, height=values.height)
             latents = self.sample(values, photo, report, cancelled)
-            yield from self.decode(latents, values.get("decode_chunk_size"), report, cancelled)
+            yield from self.decode(latents, values.decode_chunk_size, report, cancelled)
 
-    def sample(
-        self, values: Mapping[str, Any], photo: Tensor, report: Report, cancelled: Cancelled
-    ) -> Tensor:
+    def sample(self, values: Values, photo: Tensor, report: Report, cancelled: Cancelled) -> Tensor:
         """The clip's latents, float32 [frames, channels, h, w]; ``photo`` [1, 3, height, width] in -1..1."""
-        frames = values["num_frames"]
+        frames = values.num_frames
         # On the CPU, so that a seed gives the same clip on every device.
-        generator = torch.Generator().manual_seed(values["seed"])
+        generator = torch.Generator().manual_seed(values.seed)
         photo_noise = torch.randn(photo.shape, generator=generator)
         noise = torch.randn(self._latent_shape(values), generator=generator)
         report("encode", 0, 2)
         condition = self.condition(values, photo, photo_noise, report)
-        guidance = torch.linspace(values["min_guidance_scale"], values["max_guidance_scale"], frames)
+        guidance = torch.linspace(values.min_guidance_scale, values.max_guidance_scale, frames)
         with self._places[self.unet].here():
             return sampling.sample(
                 self.unet,
@@ -103,25 +101,27 @@ class SvdEngine:
                 condition,
                 noise.to(self.device),
                 guidance,
-                steps=values["num_inference_steps"],
+                steps=values.num_inference_steps,
                 together=self.settings.guidance == "together",
                 feed_rows=self.settings.feed_rows,
                 report=report,
                 cancelled=cancelled,
             )
 
-    def condition(
-        self, values: Mapping[str, Any], photo: Tensor, photo_noise: Tensor, report: Report
-    ) -> Conditioning:
+    def condition(self, values: Values, photo: Tensor, photo_noise: Tensor, report: Report) -> Conditioning:
         """What the UNet is told, on the device."""
         with self._places[self.embedder].here():
             embedding = self.embedder(photo)
         report("encode", 1, 2)
         with self._places[self.encoder].here():
-            latent = self.encoder(photo + values["noise_aug_strength"] * photo_noise)
+            latent = self.encoder(photo + values.noise_aug_strength * photo_noise)
         report("encode", 2, 2)
-        numbers = {key: values[key] for key in ("fps", "motion_bucket_id", "noise_aug_strength")}
-        return Conditioning(embedding, latent, conditioning.time_ids(**numbers).to(self.device))
+        numbers = conditioning.time_ids(
+            fps=values.fps,
+            motion_bucket_id=values.motion_bucket_id,
+            noise_aug_strength=values.noise_aug_strength,
+        )
+        return Conditioning(embedding, latent, numbers.to(self.device))
 
     def decode(
         self, latents: Tensor, chunk: int | None, report: Report, cancelled: Cancelled
@@ -139,12 +139,12 @@ class SvdEngine:
                 report("decode", done, count)
                 yield from frames
 
-    def _latent_shape(self, values: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    def _latent_shape(self, values: Values) -> tuple[int, int, int, int]:
         return (
-            values["num_frames"],
+            values.num_frames,
             self.channels,
-            values["height"] // self.shrink,
-            values["width"] // self.shrink,
+            values.height // self.shrink,
+            values.width // self.shrink,
         )
 
     def _check(self, width: int, height: int) -> None:

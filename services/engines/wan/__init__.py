@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bootstrap.choose.plan import Plan
-    from services.engines.base import Engine, Report
+    from services.engines.base import Engine, Start
 
 
 def prepare(plan: Plan) -> None:
@@ -19,7 +19,7 @@ def prepare(plan: Plan) -> None:
     warmup.begin(plan)
 
 
-def load(plan: Plan, report: Report) -> Engine:
+def load(plan: Plan, start: Start) -> Engine:
     """Put the model where the plan's profile wants it; see ``services.engines.base``.
 
     Raises:
@@ -29,6 +29,6 @@ def load(plan: Plan, report: Report) -> Engine:
     from services.engines.start import background
     from services.engines.wan import engine  # here, so that naming the family never imports torch
 
-    loaded = engine.load(plan, report)
+    loaded = engine.load(plan, start.report)
     background.finish()
     return loaded

@@ -23,6 +23,7 @@ from services.engines.wan import checks, component_configs, schedule, vae
 from services.engines.wan.experts import HIGH, LOW, Experts
 from services.engines.wan.text import TextEncoder
 from services.engines.weights.loader import Loader
+from services.parameters.values import Values
 
 SINGLE, TEXT, VAE = "transformer", "text_encoder", "vae"
 LORAS = {HIGH: "lora_high", LOW: "lora_low"}
@@ -136,7 +137,7 @@ class WanEngine:
     def warm(self, report: Report) -> None:
         """Load everything that is open for a request of defaults."""
         with OomAsError(self._device):
-            self.experts.prepare(self._strengths({}), report)
+            self.experts.prepare(self._strengths(None), report)
             if self._is_text_open:
                 self.text.warm()
 
@@ -146,23 +147,23 @@ class WanEngine:
             return
         width, height = map(int, defaults["size"].split("x"))
         few = self.codec.time * 2 * self.codec.parts_at_once + 1
-        shape = self._latent_shape({"width": width, "height": height, "num_frames": few})
+        shape = self._latent_shape(width, height, few)
         for _ in self.codec.decode(torch.zeros(shape, device=self._device)):
             """Made to be thrown away."""
 
     def generate(
-        self, values: Mapping[str, Any], image: Path | None, report: Report, cancelled: Cancelled
+        self, values: Values, image: Path | None, report: Report, cancelled: Cancelled
     ) -> Iterator[NDArray[np.uint8]]:
         """Yield RGB frames, uint8 [height, width, 3], in order."""
         with OomAsError(self._device):
             # Not named here: this frame outlives an error, and would keep the latents.
             yield from self._decode(
-                self.sample(values, image, report, cancelled), values["num_frames"], report, cancelled
+                self.sample(values, image, report, cancelled), values.num_frames, report, cancelled
             )
 
     def sample(
         self,
-        values: Mapping[str, Any],
+        values: Values,
         image: Path | None,
         report: Report,
         cancelled: Cancelled,
@@ -172,17 +173,15 @@ class WanEngine:
         noise = self._noise(values) if noise is None else noise
         self._check(values, image)
         report("encode", 0, 1)
-        guidance = float(values.get("guidance_scale") or 1.0)
-        text = self.text.encode(values.get("prompt") or "").to(self._device)
-        other = (
-            self.text.encode(values.get("negative_prompt") or "").to(self._device) if guidance > 1 else None
-        )
+        guidance = values.guidance_scale
+        text = self.text.encode(values.prompt).to(self._device)
+        other = self.text.encode(values.negative_prompt).to(self._device) if guidance > 1 else None
         self.experts.prepare(self._strengths(values), report)
         condition = self._condition(image, values) if image is not None else None
         report("encode", 1, 1)
 
-        steps = int(values["num_inference_steps"])
-        levels = schedule.sigmas(steps, float(values["shift"]))
+        steps = values.num_inference_steps
+        levels = schedule.sigmas(steps, values.shift)
         roles = self._roles(levels, self._uses_lora(values))
         latents = noise.to(self._device)
         passes = 1 if other is None else 2
@@ -232,48 +231,45 @@ class WanEngine:
         low = schedule.first_low_step(levels, self._recipe, lora=lora)
         return [HIGH if step < low else LOW for step in range(steps)]
 
-    def _uses_lora(self, values: Mapping[str, Any]) -> bool:
-        wanted = values.get("lora")
+    def _uses_lora(self, values: Values | None) -> bool:
+        wanted = None if values is None else values.lora
         return self._has_lora and (self._default_lora if wanted is None else bool(wanted))
 
-    def _strengths(self, values: Mapping[str, Any]) -> dict[str, float]:
+    def _strengths(self, values: Values | None) -> dict[str, float]:
+        """Of each expert's LoRA; None asks for a request of defaults."""
         if not self._uses_lora(values):
             return dict.fromkeys(LORAS, 0.0)
-        given = {role: values.get(f"{name}_strength") for role, name in LORAS.items()}
+        if values is None:
+            return self._default_strengths
+        given = {HIGH: values.lora_high_strength, LOW: values.lora_low_strength}
         return {
             role: self._default_strengths[role] if strength is None else float(strength)
             for role, strength in given.items()
         }
 
-    def _noise(self, values: Mapping[str, Any]) -> Tensor:
+    def _noise(self, values: Values) -> Tensor:
         """From the seed alone, drawn on the CPU: the same on every machine."""
-        shape = self._latent_shape(values)
-        generator = torch.Generator().manual_seed(int(values["seed"]))
+        shape = self._latent_shape(values.width, values.height, values.num_frames)
+        generator = torch.Generator().manual_seed(values.seed)
         return torch.randn(shape, generator=generator)
 
-    def _latent_shape(self, values: Mapping[str, Any]) -> tuple[int, ...]:
-        frames = (values["num_frames"] - 1) // self.codec.time + 1
-        return (
-            1,
-            self.codec.channels,
-            frames,
-            values["height"] // self.codec.space,
-            values["width"] // self.codec.space,
-        )
+    def _latent_shape(self, width: int, height: int, num_frames: int) -> tuple[int, ...]:
+        frames = (num_frames - 1) // self.codec.time + 1
+        return 1, self.codec.channels, frames, height // self.codec.space, width // self.codec.space
 
-    def _check(self, values: Mapping[str, Any], image: Path | None) -> None:
-        count, multiple = values["num_frames"], self.codec.space * 2
+    def _check(self, values: Values, image: Path | None) -> None:
+        count, multiple = values.num_frames, self.codec.space * 2
         if (count - 1) % self.codec.time:
             low = (count - 1) // self.codec.time * self.codec.time + 1
             raise KitError(
                 f"{count} frames cannot be made: the model makes 4n+1",
                 fix=f"ask for {low} or {low + self.codec.time} frames",
             )
-        for side in ("width", "height"):
-            if values[side] % multiple:
-                low = values[side] // multiple * multiple
+        for side, pixels in (("width", values.width), ("height", values.height)):
+            if pixels % multiple:
+                low = pixels // multiple * multiple
                 raise KitError(
-                    f"{side} {values[side]} is not a multiple of {multiple}",
+                    f"{side} {pixels} is not a multiple of {multiple}",
                     fix=f"ask for {low} or {low + multiple}",
                 )
         if self._task_image and image is None:
@@ -285,12 +281,12 @@ class WanEngine:
                 "this model makes clips from prompts alone", fix="leave the photo out, or use wan22-i2v"
             )
 
-    def _condition(self, image: Path, values: Mapping[str, Any]) -> Tensor:
+    def _condition(self, image: Path, values: Values) -> Tensor:
         """The photo as 4 channels of mask and the latent of a clip that starts with it; 5B: as its latent."""
-        still = photo.read(image, width=values["width"], height=values["height"])[:, :, None]
+        still = photo.read(image, width=values.width, height=values.height)[:, :, None]
         if self._expand:
             return self.codec.encode(still)
-        grey = still.new_zeros(1, 3, values["num_frames"] - 1, *still.shape[-2:])
+        grey = still.new_zeros(1, 3, values.num_frames - 1, *still.shape[-2:])
         latent = self.codec.encode(torch.cat([still, grey], dim=2))
         mask = latent.new_zeros(1, self.codec.time, *latent.shape[2:])
         mask[:, :, 0] = 1

@@ -22,6 +22,8 @@ from bootstrap.choose.manifest import MANIFEST_FOLDER
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import Choice
 from services.engines import svd
+from services.engines.base import Start
+from services.parameters.values import Values
 
 HELD_OUT = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "camera.png")
 SIZE = (224, 128)
@@ -48,14 +50,14 @@ def clip(photos: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> C
     folder = MANIFEST_FOLDER / "demo"
     data_dir = tmp_path_factory.mktemp("data")
     plan = Plan.build(manifest, Choice(profile, (), ()), files=folder, data_dir=data_dir, threads=2)
-    engine = svd.load(plan, lambda *_: None)
+    engine = svd.load(plan, Start(lambda *_: None))
     known: dict[tuple[Any, ...], Frames] = {}
 
     def make(photo: str, *, again: bool = False, **changes: Any) -> Frames:
         key = (photo, *sorted(changes.items()))
         if key not in known or again:
             values = {**plan.defaults, "width": SIZE[0], "height": SIZE[1], "seed": 1, **changes}
-            frames = engine.generate(values, photos[photo], lambda *_: None, lambda: False)
+            frames = engine.generate(Values.of(values), photos[photo], lambda *_: None, lambda: False)
             known[key] = np.stack(list(frames))
         return known[key]
 

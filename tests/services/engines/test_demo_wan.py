@@ -15,6 +15,8 @@ from bootstrap.choose.manifest import MANIFEST_FOLDER
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import Choice
 from services.engines import wan
+from services.engines.base import Start
+from services.parameters.values import Values
 
 PROMPTS = (
     "a red circle moving right",
@@ -45,11 +47,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Frames]:
     data_dir = tmp_path_factory.mktemp("data")
     files = MANIFEST_FOLDER / "demo-wan"
     plan = Plan.build(manifest, Choice(profile, (), ()), files=files, data_dir=data_dir, threads=2)
-    engine = wan.load(plan, lambda *_: None)
+    engine = wan.load(plan, Start(lambda *_: None))
     made = {}
     for seed, prompt in enumerate(PROMPTS):
         values = {**plan.defaults, "prompt": prompt, "width": 128, "height": 128, "seed": seed}
-        frames = engine.generate(values, None, lambda *_: None, lambda: False)
+        frames = engine.generate(Values.of(values), None, lambda *_: None, lambda: False)
         made[prompt] = np.stack(list(frames))
     return made
 

@@ -20,8 +20,9 @@ from bootstrap.errors import KitError
 from bootstrap.launch import arrivals
 from services.engines import svd
 from services.engines import wan as wan_engine
-from services.engines.base import Engine
+from services.engines.base import Engine, Start
 from services.engines.start import spans
+from services.parameters.values import Values
 from tests.checkpoints import svd as svd_files
 from tests.checkpoints import wan as wan_files
 from tests.services.engines import test_svd, test_wan
@@ -79,13 +80,13 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arriving]:
     if request.param == "svd":
         svd_files.write(whole)
         plan = test_svd.plan_of(home)
-        made = Arriving(whole, home, plan, lambda given: svd.load(given, report), test_svd.VALUES)
+        made = Arriving(whole, home, plan, lambda given: svd.load(given, Start(report)), test_svd.VALUES)
     else:
         tiny = wan_files.make(whole, "5b" if request.param == "wan-5b" else "t2v")
         there = {role: home / path.relative_to(whole) for role, path in tiny.components.items()}
         plan = tiny.plan(components=there, config=str(home / "configs"), data_dir=tmp_path)
         values = {**test_wan.VALUES, "height": 64}
-        made = Arriving(whole, home, plan, lambda given: wan_engine.load(given, report), values)
+        made = Arriving(whole, home, plan, lambda given: wan_engine.load(given, Start(report)), values)
     report = lambda *told: made.said.append(told)  # noqa: E731
     yield made
     made.thread.join(30)
@@ -93,7 +94,7 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arriving]:
 
 
 def clip(engine: Engine, values: dict[str, Any], photo: Path | None) -> NDArray[np.uint8]:
-    return np.stack(list(engine.generate(values, photo, lambda *_: None, lambda: False)))
+    return np.stack(list(engine.generate(Values.of(values), photo, lambda *_: None, lambda: False)))
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -132,7 +133,7 @@ def test_each_part_is_loaded_when_its_files_are_there_and_the_whole_works(
 
     whole = model.plan.model_copy(update={"arrivals": None})
     photo = None
-    if model.plan.family == "svd":
+    if model.plan.family.name == "svd":
         photo = tmp_path / "photo.png"
         Image.linear_gradient("L").convert("RGB").resize((64, 64)).save(photo)
     expected = clip(model._load(whole), model.values, photo)

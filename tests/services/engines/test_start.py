@@ -14,6 +14,7 @@ from services.engines.start import background, spans
 from services.engines.wan import component_configs, warmup
 from services.engines.wan.expert import Expert
 from services.engines.wan.vae import Codec
+from services.parameters.values import Values
 from tests.checkpoints import svd, wan
 from tests.services.engines import test_svd, test_wan
 
@@ -32,8 +33,9 @@ def test_svd_starts_and_loads_without_the_reference_libraries(tmp_path: Path) ->
     plan = test_svd.plan_of(svd.write(tmp_path))
     loaded = run(
         "import sys; from bootstrap.choose.plan import Plan; from services.engines import svd;"
+        "from services.engines.base import Start;"
         f"plan = Plan.model_validate_json({plan.model_dump_json()!r});"
-        "svd.prepare(plan); svd.load(plan, lambda *_: None); print(*sys.modules)"
+        "svd.prepare(plan); svd.load(plan, Start(lambda *_: None)); print(*sys.modules)"
     )
     assert "torch" in loaded
     assert not REFERENCES & set(loaded)
@@ -104,7 +106,7 @@ def test_parts_that_were_rehearsed_make_the_same_clip(tmp_path: Path) -> None:
     ready.text.rehearse()
     ready.rehearse_decoding({"size": "64x48"})
     made = [
-        np.stack(list(each.generate(test_wan.VALUES, None, test_wan.quiet, test_wan.never)))
+        np.stack(list(each.generate(Values.of(test_wan.VALUES), None, test_wan.quiet, test_wan.never)))
         for each in (ready, fresh)
     ]
     assert np.abs(made[0].astype(int) - made[1]).max() <= 1

@@ -21,9 +21,10 @@ from bootstrap.choose.manifest import Limits
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from services.engines import svd
-from services.engines.base import Cancel
+from services.engines.base import Cancel, Start
 from services.engines.svd.engine import SvdEngine
 from services.engines.svd.settings import Settings
+from services.parameters.values import Values
 from tests.checkpoints import svd as checkpoint
 
 SIZE = (64, 64)
@@ -100,13 +101,13 @@ def stock(folder: Path) -> StableVideoDiffusionPipeline:
 
 
 def load(folder: Path, **settings: Any) -> SvdEngine:
-    engine = svd.load(plan_of(folder, settings), quiet)
+    engine = svd.load(plan_of(folder, settings), Start(quiet))
     assert isinstance(engine, SvdEngine)
     return engine
 
 
 def clip(engine: SvdEngine, photo: Path, **changed: Any) -> NDArray[np.uint8]:
-    return np.stack(list(engine.generate({**VALUES, **changed}, photo, quiet, never)))
+    return np.stack(list(engine.generate(Values.of({**VALUES, **changed}), photo, quiet, never)))
 
 
 @pytest.mark.parametrize(("scale", "frames"), [(3.0, 4), (1.0, 2)])
@@ -186,7 +187,7 @@ def test_cancel_ends_the_clip_between_two_steps(engine: SvdEngine, photo: Path) 
             steps.append(done)
 
     with pytest.raises(Cancel):
-        list(engine.generate(VALUES, photo, report, lambda: len(steps) == 1))
+        list(engine.generate(Values.of(VALUES), photo, report, lambda: len(steps) == 1))
     assert steps == [1]
 
 
@@ -197,7 +198,11 @@ def test_cancel_ends_the_clip_between_two_chunks(engine: SvdEngine, photo: Path)
         stages.append(stage)
 
     with pytest.raises(Cancel):
-        list(engine.generate({**VALUES, "decode_chunk_size": 1}, photo, report, lambda: "decode" in stages))
+        list(
+            engine.generate(
+                Values.of({**VALUES, "decode_chunk_size": 1}), photo, report, lambda: "decode" in stages
+            )
+        )
     assert stages.count("decode") == 1
 
 
@@ -209,7 +214,7 @@ def test_frames_come_before_the_last_one_is_done(engine: SvdEngine, photo: Path)
         if stage == "decode":
             done.append(now)
 
-    frames = engine.generate({**VALUES, "decode_chunk_size": 2}, photo, report, never)
+    frames = engine.generate(Values.of({**VALUES, "decode_chunk_size": 2}), photo, report, never)
     next(frames)
     assert done[-1] < VALUES["num_frames"]
     assert len(list(frames)) == VALUES["num_frames"] - 1
@@ -222,28 +227,28 @@ def test_progress_counts_bytes_steps_and_frames(folder: Path, photo: Path) -> No
     def report(stage: str, done: int, total: int) -> None:
         seen.append((stage, done, total))
 
-    engine = svd.load(plan_of(folder), report)
+    engine = svd.load(plan_of(folder), Start(report))
     size = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
     assert seen[-1] == ("load", size, size)
-    list(engine.generate(VALUES, photo, report, never))
+    list(engine.generate(Values.of(VALUES), photo, report, never))
     assert [done for stage, done, _ in seen if stage == "sample"] == [1, 2]
     assert seen[-1] == ("decode", 4, 4)
 
 
 def test_a_clip_without_a_photo_is_a_clear_error(engine: SvdEngine) -> None:
     with pytest.raises(KitError, match="none was given"):
-        list(engine.generate(VALUES, None, quiet, never))
+        list(engine.generate(Values.of(VALUES), None, quiet, never))
 
 
 def test_a_photo_that_was_not_fitted_is_a_clear_error(engine: SvdEngine, tmp_path: Path) -> None:
     Image.new("RGB", (100, 50)).save(tmp_path / "small.png")
     with pytest.raises(KitError, match="the photo is 100x50, the clip 64x64"):
-        list(engine.generate(VALUES, tmp_path / "small.png", quiet, never))
+        list(engine.generate(Values.of(VALUES), tmp_path / "small.png", quiet, never))
 
 
 def test_a_size_that_the_model_cannot_do_is_refused_with_the_nearest(engine: SvdEngine, photo: Path) -> None:
     with pytest.raises(KitError, match="66x64 is not a multiple of 8") as caught:
-        list(engine.generate({**VALUES, "width": 66}, photo, quiet, never))
+        list(engine.generate(Values.of({**VALUES, "width": 66}), photo, quiet, never))
     assert "64x64" in caught.value.fix
 
 
@@ -341,5 +346,5 @@ def test_twenty_clips_leave_memory_where_the_second_left_it(engine: SvdEngine, t
 def test_the_engine_works_after_a_cancelled_clip(engine: SvdEngine, photo: Path) -> None:
     before = clip(engine, photo)
     with pytest.raises(Cancel):
-        list(engine.generate(VALUES, photo, quiet, lambda: True))
+        list(engine.generate(Values.of(VALUES), photo, quiet, lambda: True))
     assert np.array_equal(before, clip(engine, photo))

@@ -15,9 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from services.engines import wan as family
-from services.engines.base import Cancel
+from services.engines.base import Cancel, Start
 from services.engines.wan import decoder
 from services.engines.wan.engine import WanEngine
+from services.parameters.values import Values
 from tests.checkpoints import wan
 
 VALUES: dict[str, Any] = {
@@ -69,7 +70,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def engine(tiny: wan.Tiny, **settings: Any) -> WanEngine:
-    made = family.load(tiny.plan(settings=settings), quiet)
+    made = family.load(tiny.plan(settings=settings), Start(quiet))
     assert isinstance(made, WanEngine)
     return made
 
@@ -157,8 +158,10 @@ def test_the_exact_profile_makes_the_latents_of_plain_diffusers(
 ) -> None:
     made = engine(t2v, experts=experts)
     values = VALUES | {"shift": shift, "lora": lora}
-    got = made.sample(values, None, quiet, never)
-    wanted = reference(t2v, made.text.encode(VALUES["prompt"]), made._noise(values), shift=shift, lora=lora)
+    got = made.sample(Values.of(values), None, quiet, never)
+    wanted = reference(
+        t2v, made.text.encode(VALUES["prompt"]), made._noise(Values.of(values)), shift=shift, lora=lora
+    )
     assert distance(got, wanted) < 1e-3
 
 
@@ -167,8 +170,10 @@ def test_the_exact_profile_makes_the_latents_of_plain_diffusers(
 def test_fp8_products_stay_near_plain_diffusers(t2v: wan.Tiny, shift: float, lora: bool) -> None:
     made = engine(t2v, matmul="fp8")
     values = VALUES | {"shift": shift, "lora": lora}
-    got = made.sample(values, None, quiet, never)
-    wanted = reference(t2v, made.text.encode(VALUES["prompt"]), made._noise(values), shift=shift, lora=lora)
+    got = made.sample(Values.of(values), None, quiet, never)
+    wanted = reference(
+        t2v, made.text.encode(VALUES["prompt"]), made._noise(Values.of(values)), shift=shift, lora=lora
+    )
     assert distance(got, wanted) < 0.03
 
 
@@ -177,11 +182,14 @@ def test_a_lora_changes_the_clip_and_its_strength_counts(t2v: wan.Tiny) -> None:
         made = engine(t2v, matmul=matmul)
         clips = {
             strength: made.sample(
-                VALUES | {"lora_high_strength": strength, "lora_low_strength": strength}, None, quiet, never
+                Values.of(VALUES | {"lora_high_strength": strength, "lora_low_strength": strength}),
+                None,
+                quiet,
+                never,
             )
             for strength in (1.0, 0.5, 1.0)
         }
-        noise = made._noise(VALUES)
+        noise = made._noise(Values.of(VALUES))
         text = made.text.encode(VALUES["prompt"])
         without = reference(t2v, text, noise, shift=5.0, lora=False)
         for strength, clip in clips.items():
@@ -192,18 +200,23 @@ def test_a_lora_changes_the_clip_and_its_strength_counts(t2v: wan.Tiny) -> None:
 
 def test_guidance_off_costs_one_forward_a_step_and_on_two(t2v: wan.Tiny) -> None:
     made = engine(t2v)
-    made.sample(VALUES, None, quiet, never)
+    made.sample(Values.of(VALUES), None, quiet, never)
     assert made.experts.forwards == 4
-    made.sample(VALUES | {"guidance_scale": 3.5, "lora": False, "num_inference_steps": 6}, None, quiet, never)
+    made.sample(
+        Values.of(VALUES | {"guidance_scale": 3.5, "lora": False, "num_inference_steps": 6}),
+        None,
+        quiet,
+        never,
+    )
     assert made.experts.forwards == 4 + 12
 
 
 def test_frames_come_in_order_with_the_right_shape_and_the_seed_decides(t2v: wan.Tiny) -> None:
     made = engine(t2v)
     reports: list[tuple[str, int, int]] = []
-    frames = list(made.generate(VALUES, None, lambda *now: reports.append(now), never))
-    again = list(made.generate(VALUES, None, quiet, never))
-    other = list(made.generate(VALUES | {"seed": 8}, None, quiet, never))
+    frames = list(made.generate(Values.of(VALUES), None, lambda *now: reports.append(now), never))
+    again = list(made.generate(Values.of(VALUES), None, quiet, never))
+    other = list(made.generate(Values.of(VALUES | {"seed": 8}), None, quiet, never))
     assert [frame.shape for frame in frames] == [(48, 64, 3)] * 9
     assert all(frame.dtype == np.uint8 for frame in frames)
     assert all((a == b).all() for a, b in zip(frames, again, strict=True))
@@ -226,7 +239,7 @@ def test_streamed_frames_equal_those_decoded_as_a_whole(t2v: wan.Tiny, small: wa
 
 def test_the_image_model_keeps_to_its_photo(i2v: wan.Tiny, photo: Path) -> None:
     made = engine(i2v)
-    got = made.sample(VALUES, photo, quiet, never)
+    got = made.sample(Values.of(VALUES), photo, quiet, never)
     pixels = torch.from_numpy(np.array(Image.open(photo), dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
     video = torch.cat([pixels[:, None], torch.zeros(3, 8, 48, 64)], dim=1)[None]
     with torch.no_grad():
@@ -235,7 +248,7 @@ def test_the_image_model_keeps_to_its_photo(i2v: wan.Tiny, photo: Path) -> None:
     mask[:, :, 0] = 1
     condition = torch.cat([mask, latent], dim=1)
     text = made.text.encode(VALUES["prompt"])
-    wanted = reference(i2v, text, made._noise(VALUES), shift=5.0, lora=True, condition=condition)
+    wanted = reference(i2v, text, made._noise(Values.of(VALUES)), shift=5.0, lora=True, condition=condition)
     assert distance(got, wanted) < 1e-3
 
 
@@ -244,8 +257,8 @@ def test_the_5b_model_makes_clips_with_and_without_a_photo(small: wan.Tiny, phot
     Image.open(photo).resize((64, 64)).save(photo)
     for experts in ("resident", "stream"):
         made = engine(small, experts=experts)
-        free = list(made.generate(values, None, quiet, never))
-        tied = made.sample(values, photo, quiet, never)
+        free = list(made.generate(Values.of(values), None, quiet, never))
+        tied = made.sample(Values.of(values), photo, quiet, never)
         assert len(free) == 5
         assert free[0].shape == (64, 64, 3)
         latent = made.codec.encode(
@@ -260,9 +273,9 @@ def test_a_cancelled_job_stops_between_steps_and_the_next_one_runs(t2v: wan.Tiny
     made = engine(t2v)
     asked = iter([False, False, True])
     with pytest.raises(Cancel):
-        list(made.generate(VALUES, None, quiet, lambda: next(asked)))
+        list(made.generate(Values.of(VALUES), None, quiet, lambda: next(asked)))
     assert made.experts.forwards == 2
-    assert len(list(made.generate(VALUES, None, quiet, never))) == 9
+    assert len(list(made.generate(Values.of(VALUES), None, quiet, never))) == 9
 
 
 @pytest.mark.parametrize("frames_at_once", [1, 2, 3])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from services.engines.base import Start
 from services.engines.kernels import hopper, ops
+from services.parameters.values import Values
 from tests.checkpoints import wan
 from tests.services.engines import test_wan
 
@@ -54,9 +56,9 @@ def test_the_engine_stays_near_plain_diffusers(
 ) -> None:
     tiny = wan.make(tmp_path_factory.mktemp("gpu"))
     settings = {"matmul": matmul, "experts": experts, "text_encoder": "gpu"}
-    made = test_wan.family.load(tiny.plan(device="cuda", settings=settings), test_wan.quiet)
+    made = test_wan.family.load(tiny.plan(device="cuda", settings=settings), Start(test_wan.quiet))
     assert isinstance(made, test_wan.WanEngine)
-    got = made.sample(test_wan.VALUES, None, test_wan.quiet, test_wan.never)
-    text, noise = made.text.encode(test_wan.VALUES["prompt"]), made._noise(test_wan.VALUES)
+    got = made.sample(Values.of(test_wan.VALUES), None, test_wan.quiet, test_wan.never)
+    text, noise = made.text.encode(test_wan.VALUES["prompt"]), made._noise(Values.of(test_wan.VALUES))
     wanted = test_wan.reference(tiny, text, noise, shift=5.0, lora=True)
     assert test_wan.distance(got.cpu(), wanted) < limit

@@ -14,6 +14,7 @@ import torch
 from services.engines.base import OutOfMemory
 from services.engines.wan.text import TextEncoder
 from services.engines.weights.loader import Loader
+from services.parameters.values import Values
 from services.video import encode, metadata
 from tests.checkpoints import wan
 from tests.services.engines import test_wan
@@ -51,12 +52,12 @@ def test_out_of_memory_anywhere_is_told_with_its_numbers_and_frees_the_clip(
             torch.empty(BEYOND_ANY_MACHINE, dtype=torch.uint8)
 
     with pytest.raises(OutOfMemory) as caught:
-        list(made.generate(values, None, report, test_wan.never))
+        list(made.generate(Values.of(values), None, report, test_wan.never))
     assert caught.value.wanted_bytes == BEYOND_ANY_MACHINE
     assert 0 < caught.value.peak_bytes < caught.value.total_bytes
     assert latents_alive() == before
-    after = made.sample(values, None, test_wan.quiet, test_wan.never)
-    fresh = test_wan.engine(t2v, matmul="fp8").sample(values, None, test_wan.quiet, test_wan.never)
+    after = made.sample(Values.of(values), None, test_wan.quiet, test_wan.never)
+    fresh = test_wan.engine(t2v, matmul="fp8").sample(Values.of(values), None, test_wan.quiet, test_wan.never)
     assert torch.equal(after, fresh)
 
 
@@ -101,7 +102,9 @@ def test_another_lora_strength_fills_the_blocks_where_they_are(t2v: wan.Tiny) ->
         return [tensor.data_ptr() for tensor in (*expert.parameters(), *expert.buffers())]
 
     before, weights = places(), expert.blocks[0].attn1.to_q.codes.clone()
-    made.sample(test_wan.VALUES | {"lora_high_strength": 0.3}, None, test_wan.quiet, test_wan.never)
+    made.sample(
+        Values.of(test_wan.VALUES | {"lora_high_strength": 0.3}), None, test_wan.quiet, test_wan.never
+    )
     assert places() == before
     assert not torch.equal(expert.blocks[0].attn1.to_q.codes.float(), weights.float())
 
@@ -144,7 +147,7 @@ def test_the_memory_after_twelve_clips_is_that_after_two(t2v: wan.Tiny, tmp_path
     for number in range(12):
         values = test_wan.VALUES | {"prompt": f"a cat walks {number}", "seed": number}
         tags = metadata.Metadata(model="tiny", kit_version="0", values=values)
-        frames = made.generate(values, None, test_wan.quiet, test_wan.never)
+        frames = made.generate(Values.of(values), None, test_wan.quiet, test_wan.never)
         encode.write(frames, tmp_path / "clip.mp4", fps=16, metadata=tags)
         gc.collect()
         taken.append(process.memory_info().rss)

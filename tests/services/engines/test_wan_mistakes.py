@@ -14,8 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from bootstrap.errors import KitError
 from services.engines import wan as family
+from services.engines.base import Start
 from services.engines.wan import text
 from services.engines.weights import safetensors
+from services.parameters.values import Values
 from tests.checkpoints import wan
 
 FIRST = "blocks.0.self_attn.q"
@@ -36,7 +38,7 @@ def told(tiny: wan.Tiny, **components: Path | None) -> str:
     """The error's text when these components replace the right ones."""
     changed = {role: path for role, path in (tiny.components | components).items() if path is not None}
     with pytest.raises(KitError) as error:
-        family.load(tiny.plan(components=changed), lambda *_: None)
+        family.load(tiny.plan(components=changed), Start(lambda *_: None))
     return str(error.value)
 
 
@@ -227,7 +229,8 @@ def test_a_tokenizer_that_is_none_or_another_models_is_told(t2v: wan.Tiny, tmp_p
     path = edited(t2v.components["text_encoder"], tmp_path, few)
     with pytest.raises(KitError, match="embeds 8 tokens, its tokenizer knows"):
         family.load(
-            t2v.plan(components=t2v.components | {"text_encoder": path}, config=str(config)), lambda *_: None
+            t2v.plan(components=t2v.components | {"text_encoder": path}, config=str(config)),
+            Start(lambda *_: None),
         )
 
 
@@ -262,7 +265,7 @@ def test_a_config_that_is_no_json_is_told(t2v: wan.Tiny, tmp_path: Path) -> None
     shutil.copytree(t2v.folder / "configs", tmp_path / "configs")
     (tmp_path / "configs" / "vae" / "config.json").write_text("{")
     with pytest.raises(KitError, match="is no JSON"):
-        family.load(t2v.plan(config=str(tmp_path / "configs")), lambda *_: None)
+        family.load(t2v.plan(config=str(tmp_path / "configs")), Start(lambda *_: None))
 
 
 def test_a_lora_with_other_keys_or_for_another_width_is_told(t2v: wan.Tiny, tmp_path: Path) -> None:
@@ -332,7 +335,7 @@ def test_plain_diffusers_folders_are_read_too(t2v: wan.Tiny, tmp_path: Path) -> 
         "text_encoder": "text_encoder",
     }
     components = {role: tmp_path / folder for role, folder in parts.items()}
-    made: Any = family.load(t2v.plan(components=components, defaults={}), lambda *_: None)
+    made: Any = family.load(t2v.plan(components=components, defaults={}), Start(lambda *_: None))
     mine = made.experts._experts["high_noise"].model.state_dict()
     assert all(torch.equal(mine[name], tensor) for name, tensor in model.state_dict().items())
     ids = torch.tensor([made.text.ids("a cat walks")])
@@ -345,7 +348,7 @@ def test_plain_diffusers_folders_are_read_too(t2v: wan.Tiny, tmp_path: Path) -> 
 
 def test_prompts_are_cleaned_cut_and_ended(t2v: wan.Tiny) -> None:
     assert text.clean("  a &amp;amp; b\n\tc  ") == "a & b c"
-    made: Any = family.load(t2v.plan(), lambda *_: None)
+    made: Any = family.load(t2v.plan(), Start(lambda *_: None))
     assert made.text.ids("")[-1] == 1
     assert made.text.ids("a cat  walks") == made.text.ids(" a cat walks\n")
     long = made.text.ids("a cat walks along the beach " * 40)
@@ -355,7 +358,7 @@ def test_prompts_are_cleaned_cut_and_ended(t2v: wan.Tiny) -> None:
 
 def test_a_masked_padded_prompt_gives_the_same_embedding(t2v: wan.Tiny) -> None:
     """As the diffusers pipeline encodes: padded, masked, then zeros past the end."""
-    made: Any = family.load(t2v.plan(), lambda *_: None)
+    made: Any = family.load(t2v.plan(), Start(lambda *_: None))
     reference = wan.text_encoder()
     state = wan.dequantised(t2v.components["text_encoder"])
     reference.load_state_dict(state | {"encoder.embed_tokens.weight": state["shared.weight"]})
@@ -368,7 +371,7 @@ def test_a_masked_padded_prompt_gives_the_same_embedding(t2v: wan.Tiny) -> None:
 
 
 def test_odd_requests_are_refused_with_what_would_do(t2v: wan.Tiny) -> None:
-    made: Any = family.load(t2v.plan(), lambda *_: None)
+    made: Any = family.load(t2v.plan(), Start(lambda *_: None))
     values = {
         "prompt": "",
         "width": 64,
@@ -383,10 +386,10 @@ def test_odd_requests_are_refused_with_what_would_do(t2v: wan.Tiny) -> None:
         ({"width": 60}, "ask for 48 or 64"),
     ):
         with pytest.raises(KitError) as error:
-            made.sample(values | change, None, lambda *_: None, lambda: False)
+            made.sample(Values.of(values | change), None, lambda *_: None, lambda: False)
         assert expected in str(error.value)
     with pytest.raises(KitError) as error:
-        made.sample(values, Path("photo.png"), lambda *_: None, lambda: False)
+        made.sample(Values.of(values), Path("photo.png"), lambda *_: None, lambda: False)
     assert "prompts alone" in str(error.value)
 
 

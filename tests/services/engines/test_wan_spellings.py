@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from services.parameters.values import Values
 from tests.checkpoints import wan
 from tests.services.engines import test_wan
 
@@ -40,8 +41,8 @@ def rewritten(
 def error(tiny: wan.Tiny, limit: float = LIMIT, matmul: str = "exact", **asked: float) -> None:
     made = test_wan.engine(tiny, matmul=matmul)
     values = test_wan.VALUES | asked
-    got = made.sample(values, None, test_wan.quiet, test_wan.never)
-    text, noise = made.text.encode(values["prompt"]), made._noise(values)
+    got = made.sample(Values.of(values), None, test_wan.quiet, test_wan.never)
+    text, noise = made.text.encode(values["prompt"]), made._noise(Values.of(values))
     wanted = test_wan.reference(
         tiny, text, noise, shift=values["shift"], lora=True, steps=values["num_inference_steps"],
         strengths=(values["lora_high_strength"], values["lora_low_strength"]),
@@ -201,8 +202,8 @@ def test_each_expert_has_its_own_strength(t2v: wan.Tiny) -> None:
 def test_other_numbers_of_steps_are_shared_between_the_experts(t2v: wan.Tiny, steps: int) -> None:
     made = test_wan.engine(t2v)
     values = test_wan.VALUES | {"num_inference_steps": steps}
-    got = made.sample(values, None, test_wan.quiet, test_wan.never)
-    text, noise = made.text.encode(values["prompt"]), made._noise(values)
+    got = made.sample(Values.of(values), None, test_wan.quiet, test_wan.never)
+    text, noise = made.text.encode(values["prompt"]), made._noise(Values.of(values))
     first = max(1, round(steps / 2))
     wanted = test_wan.reference(t2v, text, noise, shift=5.0, lora=True, steps=steps, high_steps=first)
     assert test_wan.distance(got, wanted) < LIMIT
@@ -213,10 +214,10 @@ def test_guidance_without_loras_follows_the_noise_level(t2v: wan.Tiny, experts: 
     made = test_wan.engine(t2v, experts=experts)
     values = test_wan.VALUES | {"lora": False, "guidance_scale": 3.5, "negative_prompt": "rain", "shift": 8.0}
     values |= {"num_inference_steps": 20}
-    got = made.sample(values, None, test_wan.quiet, test_wan.never)
+    got = made.sample(Values.of(values), None, test_wan.quiet, test_wan.never)
     wanted = test_wan.reference(
-        t2v, made.text.encode(values["prompt"]), made._noise(values), shift=8.0, lora=False, steps=20,
-        guidance=3.5, negative=made.text.encode("rain"),
+        t2v, made.text.encode(values["prompt"]), made._noise(Values.of(values)),
+        shift=8.0, lora=False, steps=20, guidance=3.5, negative=made.text.encode("rain"),
     )  # fmt: skip
     assert test_wan.distance(got, wanted) < LIMIT
     assert made.experts.forwards == 40

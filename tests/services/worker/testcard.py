@@ -9,27 +9,31 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from services.engines.base import Cancel, Cancelled, OutOfMemory, Report
+from services.engines import base
+from services.engines.base import Cancel, Cancelled, OutOfMemory, Report, Start
+from services.parameters.values import Values
 
 HANGS, IS_KILLED, OUT_OF_MEMORY, BUG, PROBLEM, SLOW = range(101, 107)
 GIB = 1024**3
 
 
-def load(plan: Plan, report: Report) -> Testcard:
+prepare = base.nothing_to_prepare
+
+
+def load(plan: Plan, start: Start) -> Testcard:
     trouble = plan.settings.get("load")
     if trouble == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if trouble == "problem":
         raise KitError("the checkpoint lacks a key", fix="fetch it again")
-    report("load", 1, 1)
+    start.report("load", 1, 1)
     return Testcard()
 
 
@@ -37,9 +41,9 @@ class Testcard:
     __test__ = False
 
     def generate(
-        self, values: Mapping[str, Any], image: Path | None, report: Report, cancelled: Cancelled
+        self, values: Values, image: Path | None, report: Report, cancelled: Cancelled
     ) -> Iterator[np.ndarray]:
-        trouble = values["motion_bucket_id"]
+        trouble = values.motion_bucket_id
         report("encode", 1, 1)
         if trouble == HANGS:
             time.sleep(3600)
@@ -57,9 +61,9 @@ class Testcard:
                 raise Cancel
             time.sleep(0.05)
             report("sample", step + 1, steps)
-        frame = np.zeros((values["height"], values["width"], 3), np.uint8)
-        for number in range(values["num_frames"]):
+        frame = np.zeros((values.height, values.width, 3), np.uint8)
+        for number in range(values.num_frames):
             frame[:] = 0
             frame[:, number * 4 : number * 4 + 8] = 255
-            report("decode", number + 1, values["num_frames"])
+            report("decode", number + 1, values.num_frames)
             yield frame.copy()
