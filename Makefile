@@ -16,8 +16,9 @@ help: ## Show this list
 	@echo "  variables: MODEL=demo SERVICE=ui|api PORT=8000 HOST=0.0.0.0 DATA_DIR=… PROFILE=… DETACH=1 TORCH_INDEX_URL=…"
 
 .PHONY: install install-dev
-install: ## Create .venv and install the kit with the studio; CUDA's torch where there is an NVIDIA driver
+install: ## Create .venv with the kit and the studio (CUDA's torch where there is an NVIDIA driver), and the command
 	@scripts/install.sh gpu ui
+	@scripts/link-command.sh
 
 install-dev: ## The same, with what tests and checks need
 	@scripts/install.sh gpu ui postgres dev

@@ -52,22 +52,27 @@ install_triton() {
     rm -f "$file"
 }
 
-files=()
+# One stamp for each group, so that more groups are no reason to install the others again.
+stamp() { echo "$venv/installed-$1"; }
+sum() { cat pyproject.toml requirements/torch-*.txt "requirements/$1.txt" | cksum; }
+is_there() { [ "$(cat "$(stamp "$1")" 2>/dev/null)" = "$(sum "$1")" ]; }
+
+missing=()
 for group in "${groups[@]}"; do
     [ -f "requirements/$group.txt" ] || die "there is no group \"$group\"" "use some of: gpu ui postgres dev"
-    files+=("requirements/$group.txt")
+    is_there "$group" || missing+=("$group")
 done
-sum=$(cat pyproject.toml requirements/torch-*.txt requirements/uv.txt "${files[@]}" | cksum)
-stamp="$venv/installed ${groups[*]}"
-[ "$(cat "$stamp" 2>/dev/null)" = "$sum" ] && exit 0
+[ ${#missing[@]} = 0 ] && exit 0
 
 started=$SECONDS
 [ -x "$venv/bin/python" ] || create_venv
-echo "installing ${groups[*]} into $venv"
+echo "installing ${missing[*]} into $venv"
 "$venv/bin/pip" install --quiet --requirement requirements/uv.txt || echo "uv could not be installed; pip does the work, more slowly"
-case " ${groups[*]} " in *" gpu "*) install_torch ;; esac
+case " ${missing[*]} " in *" gpu "*) install_torch ;; esac
+files=()
+for group in "${missing[@]}"; do files+=("requirements/$group.txt"); done
 install_locked "${files[@]}"
-case " ${groups[*]} " in *" dev "*) install_triton ;; esac
+case " ${missing[*]} " in *" dev "*) install_triton ;; esac
 "$venv/bin/pip" install --quiet --no-deps --editable .
-echo "$sum" >"$stamp"
+for group in "${missing[@]}"; do sum "$group" >"$(stamp "$group")"; done
 echo "installed in $((SECONDS - started)) s"
