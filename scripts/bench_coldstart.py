@@ -104,7 +104,8 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Case]:
             for case, count in (("cold", total), ("warm", 0), *([("disk", 0)] if options.disk else [])):
                 if case == "disk":
                     forget_files()
-                found.append(start(case, count, link, path, data_dir, hub.endpoint, options.kit, model))
+                it = Start(options.kit, path, data_dir, hub.endpoint, free_port())
+                found.append(start(case, count, link, it, model))
                 print(f"  {case}: ready after {found[-1].ready:.1f} s", file=sys.stderr, flush=True)
             shutil.rmtree(data_dir, ignore_errors=True)
     return [
@@ -135,7 +136,7 @@ def random_files(model: Manifest, folder: Path) -> dict[str, Path]:
     """Full size, in the true layout; time does not depend on the values."""
     if model.family.name != "wan" or not model.config:
         raise SystemExit(f"error: no maker of random files for {model.name}\n  fix: --gpu wan22")
-    from scripts.wan_bench import files
+    from wan_bench import files
 
     made = files.make(folder, model.name).components
     return {model.components[role]: path for role, path in made.items()}
@@ -143,7 +144,7 @@ def random_files(model: Manifest, folder: Path) -> dict[str, Path]:
 
 def described(model: Manifest, local: Mapping[str, Path]) -> dict[str, Any]:
     """The manifest, with these files from the local hub."""
-    document = json.loads(model.model_dump_json(exclude_none=True))
+    document: dict[str, Any] = json.loads(model.model_dump_json(exclude_none=True))
     document["source"] = {"repo": REPO, "revision": REVISION}
     document["files"] = [{"path": path, "bytes": file.stat().st_size} for path, file in local.items()]
     return document
@@ -179,72 +180,74 @@ def digest(file: Path) -> str:
 # --- one start ------------------------------------------------------------------------------------
 
 
-def start(
-    case: str,
-    count: int,
-    link: float,
-    model_file: Path,
-    data_dir: Path,
-    endpoint: str,
-    kit: Path,
-    model: Manifest,
-) -> Case:
-    port = free_port()
-    where = ["--data-dir", str(data_dir)]
-    command = [sys.executable, "-m", "services.cli", "up", "--model", str(model_file), "--service", "api"]
-    command += [
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--auth",
-        "off",
-        "--hf-endpoint",
-        endpoint,
-        *where,
-    ]
-    env = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(kit), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-    }
-    log = data_dir.with_suffix(".log")
+@dataclass(frozen=True)
+class Start:
+    """One kit and the folder that it starts in."""
+
+    kit: Path
+    model_file: Path
+    data_dir: Path
+    endpoint: str
+    port: int
+
+    @property
+    def log(self) -> Path:
+        return self.data_dir.with_suffix(".log")
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "services.cli", *words, "--data-dir", str(self.data_dir)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = os.pathsep.join([str(self.kit), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        return {**os.environ, "PYTHONPATH": path}
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        words = ["up", "--model", str(self.model_file), "--service", "api", "--host", "127.0.0.1"]
+        words += ["--port", str(self.port), "--auth", "off", "--hf-endpoint", self.endpoint]
+        with self.log.open("ab") as output:
+            process = subprocess.Popen(
+                self.command(*words), cwd=self.kit, env=self.environment, stdout=output, stderr=output
+            )
+        try:
+            yield process
+        finally:
+            subprocess.run(self.command("down"), cwd=self.kit, env=self.environment, capture_output=True)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+
+
+def start(case: str, count: int, link: float, it: Start, model: Manifest) -> Case:
+    """``count`` bytes have to come over the link."""
     began = time.monotonic()
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=kit, env=env, stdout=output, stderr=output)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as http:
-            seen = {}
-            for name, asked in (
-                ("port", lambda: connects(port)),
-                ("page", lambda: http.get("/healthz").status_code == 200),
-                ("ready", lambda: is_ready(http, log)),
-            ):
-                until(asked, process, log)
-                seen[name] = time.monotonic() - began
-            first_clip = clip(http, model, process, log) - began
-            time.sleep(3)  # the agent asks the workers every two seconds
-        rows = json.loads((data_dir / "boot.json").read_text()).get("timeline", [])
-    finally:
-        subprocess.run(
-            [sys.executable, "-m", "services.cli", "down", *where], cwd=kit, env=env, capture_output=True
-        )
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        process.kill()
-    phases = json.loads((data_dir / "boot.json").read_text())["phases"]
+    with it.running() as process:
+        times = times_of(it, model, process, began)
+        time.sleep(3)  # the agent asks the workers every two seconds
+        rows = json.loads((it.data_dir / "boot.json").read_text()).get("timeline", [])
+    phases = json.loads((it.data_dir / "boot.json").read_text())["phases"]
     fetch = next(phase for phase in phases if phase["name"] == "fetch")
     download = round(fetch["ended_at"] - fetch["started_at"], 2)
     imports, overlapped = of_imports(rows)
-    times = {name: round(seconds, 2) for name, seconds in {**seen, "first_clip": first_clip}.items()}
-    return Case(
-        case,
-        count,
-        round(count / link, 2),
-        **times,
-        download=download,
-        imports=imports,
-        overlapped=overlapped,
-    )
+    floor = round(count / link, 2)
+    return Case(case, count, floor, **times, download=download, imports=imports, overlapped=overlapped)
+
+
+def times_of(it: Start, model: Manifest, process: subprocess.Popen[bytes], began: float) -> dict[str, float]:
+    """Seconds from ``began`` until each first happened."""
+    seen = {}
+    with httpx.Client(base_url=f"http://127.0.0.1:{it.port}", trust_env=False, timeout=30) as http:
+        steps: dict[str, Callable[[], bool]] = {
+            "port": lambda: connects(it.port),
+            "page": lambda: http.get("/healthz").status_code == 200,
+            "ready": lambda: is_ready(http, it.log),
+        }
+        for name, asked in steps.items():
+            until(asked, process, it.log)
+            seen[name] = round(time.monotonic() - began, 2)
+        seen["first_clip"] = round(clip(http, model, process, it.log) - began, 2)
+    return seen
 
 
 def of_imports(rows: list[dict[str, Any]]) -> tuple[float | None, float | None]:

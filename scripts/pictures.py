@@ -16,16 +16,18 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import skimage.data
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
 from bootstrap.choose import reading
+from bootstrap.choose.manifest import MANIFEST_FOLDER
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.profile import Choice
 from services.engines import wan
@@ -33,7 +35,12 @@ from services.engines.base import Start
 from services.parameters.values import Values
 
 ROOT = Path(__file__).resolve().parent.parent
-PHOTOS = (skimage.data.rocket, skimage.data.astronaut, skimage.data.chelsea, skimage.data.coffee)
+PHOTOS: tuple[Callable[[], NDArray[np.uint8]], ...] = (
+    skimage.data.rocket,
+    skimage.data.astronaut,
+    skimage.data.chelsea,
+    skimage.data.coffee,
+)
 PROMPTS = (
     "a red circle moving right",
     "a green square moving left",
@@ -77,7 +84,7 @@ def contact_sheet(target: Path) -> None:
     profile = next(profile for profile in manifest.profiles if profile.needs.device == "cpu")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        files = reading.MANIFEST_FOLDER / "demo-wan"
+        files = MANIFEST_FOLDER / "demo-wan"
         choice = Choice(profile, (), ())
         plan = Plan.build(manifest, choice, files=files, data_dir=Path(folder), threads=2)
         engine = wan.load(plan, Start(lambda *_: None))

@@ -19,13 +19,15 @@ NEAR, FAR = 1.45, 0.55  # the pan of the bottom and of the top row, relative to 
 def from_noise(noise: Tensor) -> Tensor:
     """The course [batch, 2] in noise [batch, frames, 2, height, width]: standard normal."""
     cells = noise.shape[1] * noise.shape[3] * noise.shape[4]
-    return noise.mean(dim=(1, 3, 4)) * cells**0.5
+    course: Tensor = noise.mean(dim=(1, 3, 4)) * cells**0.5
+    return course
 
 
 def into_noise(noise: Tensor, course: Tensor) -> Tensor:
     """The same noise with another course: what `from_noise` reads is `course` [batch, 2]."""
     cells = noise.shape[1] * noise.shape[3] * noise.shape[4]
-    return noise + ((course - from_noise(noise)) / cells**0.5)[:, None, :, None, None]
+    changed: Tensor = noise + ((course - from_noise(noise)) / cells**0.5)[:, None, :, None, None]
+    return changed
 
 
 def film(pictures: Tensor, course: Tensor, motion: Tensor, frames: int) -> Tensor:
@@ -47,4 +49,5 @@ def film(pictures: Tensor, course: Tensor, motion: Tensor, frames: int) -> Tenso
     grid = torch.stack([at_x, at_y], dim=-1).flatten(0, 1)
     source = pictures.repeat_interleave(frames, dim=0)
     seen = functional.grid_sample(source, grid, "bicubic", padding_mode="reflection", align_corners=True)
-    return seen.clamp(-1, 1).unflatten(0, (batch, frames))
+    clip: Tensor = seen.clamp(-1, 1).unflatten(0, (batch, frames))
+    return clip

@@ -9,7 +9,8 @@ trained through the other, and the experts can be trained beside them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -230,7 +231,7 @@ def _tap(frame: int) -> Tensor:
     return torch.eye(3)[frame][:, None, None]
 
 
-def _route(layer: nn.Module, routes: list[tuple[int, int, Tensor | float]]) -> None:
+def _route(layer: Any, routes: Sequence[tuple[int, int, Tensor | float]]) -> None:
     """Make the weights faint noise and add (output, input, kernel); a number means the pixel itself."""
     weight, bias = layer.weight, layer.bias
     weight.mul_(0.05)
@@ -245,8 +246,9 @@ def _route(layer: nn.Module, routes: list[tuple[int, int, Tensor | float]]) -> N
             weight[(to, of, *middle)] += kernel
 
 
-def _steady(block: nn.Module, norm: nn.Module, strength: float) -> float:
+def _steady(block: Any, norm: Any, strength: float) -> float:
     """Fill the last channel before a normalisation, so that it keeps amplitudes; the gain after it."""
     block.conv2.bias[-1] = strength
     norm.gamma.fill_(0.1)
-    return strength / (0.1 * norm.scale * 0.5)  # silu halves what is near zero
+    gain: float = strength / (0.1 * norm.scale * 0.5)  # silu halves what is near zero
+    return gain

@@ -106,7 +106,8 @@ def sigmas(count: int, album: Album) -> Tensor:
     """Spread as the sampler's steps are."""
     u = torch.rand(count, device=album.device, generator=album.generator)
     low, high = SIGMA_MIN ** (1 / RHO), SIGMA_MAX ** (1 / RHO)
-    return (high + u * (low - high)) ** RHO
+    spread: Tensor = (high + u * (low - high)) ** RHO
+    return spread
 
 
 class Probes(nn.Module):

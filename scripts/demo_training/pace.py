@@ -41,10 +41,10 @@ class Pace:
         self.step += 1
         return self.step
 
-    def say(self, every: int = 50, **values: Any) -> None:
-        """A line in the log and on the screen, every so many steps: the values' means since the last one."""
+    def say(self, **values: Any) -> None:
+        """A line in the log and on the screen, every 50 steps: the values' means since the last one."""
         self.said.append(values)
-        if self.step % every and self.step != 1:
+        if self.step % 50 and self.step != 1:
             return
         means = {key: sum(map(_number, (old[key] for old in self.said))) / len(self.said) for key in values}
         self.said.clear()

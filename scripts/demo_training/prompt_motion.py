@@ -93,7 +93,8 @@ def train_base(
 
 def _optimizer(networks: Sequence[nn.Module], peak: float) -> torch.optim.AdamW:
     """The layers that meet the latents learn twice as fast. What needs no gradient is left alone."""
-    ends, inside = [], []
+    ends: list[nn.Parameter] = []
+    inside: list[nn.Parameter] = []
     for name, weight in itertools.chain.from_iterable(network.named_parameters() for network in networks):
         if weight.requires_grad:
             (ends if name.startswith(("patch_embedding", "proj_out")) else inside).append(weight)

@@ -102,7 +102,7 @@ def verify(spec: dict[str, Any], place: Path) -> None:
 
     def one(name: str) -> bool:
         with (place / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == spec["about"][name]["sha256"]
+            return hashlib.file_digest(file, "sha256").hexdigest() == str(spec["about"][name]["sha256"])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         if not all(pool.map(one, spec["about"])):
