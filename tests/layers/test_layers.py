@@ -37,7 +37,7 @@ SERVICES: dict[str, set[str]] = {
     "serverless": set(),
     "worker": {"engines", "parameters", "video"},
     "queue": set(),
-    "engines": set(),
+    "engines": {"parameters"},  # the typed values of a request
     "parameters": set(),
     "video": set(),
 }
