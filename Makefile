@@ -72,7 +72,7 @@ test-quick: install-dev ## The tests that need neither Docker nor a browser nor 
 lint: install-dev ## Style, types and shell scripts
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy bootstrap services scripts
+	$(VENV)/bin/mypy
 	@! command -v shellcheck > /dev/null || git ls-files '*.sh' .ci/run | xargs shellcheck
 
 format: install-dev ## Write the code as the formatter wants it

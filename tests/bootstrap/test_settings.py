@@ -121,7 +121,7 @@ def test_a_bad_file_is_named_with_its_line(empty_folder: Path, text: str, told: 
 def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
     for flags in ({"file": tmp_path / "none.yaml", "env": {}}, {"env": {"KINOKIT_CONFIG": "none.yaml"}}):
         with pytest.raises(BadSettings, match=r"none\.yaml does not exist"):
-            settings.load({}, **flags)  # type: ignore[arg-type]
+            settings.load({}, **flags)
 
 
 def test_an_empty_file_is_no_mistake(empty_folder: Path) -> None:

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_download, hf_hub_url, snapshot_download
+from huggingface_hub import (
+    HfApi,
+    RepoFile,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    snapshot_download,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -46,7 +53,10 @@ def test_the_real_client_reads_the_metadata(server: Hub, repo: Repo) -> None:
     api = HfApi(endpoint=server.endpoint)
     assert api.model_info(repo.name).sha == repo.revision
     tree = {entry.path: entry for entry in api.list_repo_tree(repo.name, recursive=True)}
-    assert tree["sub/model.safetensors"].lfs.sha256 == about.etag
+    model = tree["sub/model.safetensors"]
+    assert isinstance(model, RepoFile)
+    assert model.lfs is not None
+    assert model.lfs.sha256 == about.etag
 
 
 def test_the_real_client_sees_the_real_errors(server: Hub, repo: Repo, tmp_path: Path) -> None:

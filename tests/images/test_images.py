@@ -75,7 +75,7 @@ def test_the_port_answers_before_anything_else_and_docker_sees_it_healthy(studio
 def test_a_clip_is_made_through_the_published_port(studio: Container) -> None:
     studio.wait("/readyz", 200, 120)
     clip = make_clip(studio)
-    with av.open(io.BytesIO(clip)) as video:
+    with av.open(io.BytesIO(clip), "r") as video:
         frames = list(video.decode(video=0))
     assert len(frames) >= 8
 

@@ -145,7 +145,7 @@ def image() -> str:
 def test_a_job_comes_back_as_a_clip(runpod: RunPod) -> None:
     answer = ask(runpod, "job-1", image=image(), seed=7, num_inference_steps=2)
     assert "error" not in answer, answer
-    with av.open(io.BytesIO(base64.b64decode(answer["output"]["video"]))) as clip:
+    with av.open(io.BytesIO(base64.b64decode(answer["output"]["video"])), "r") as clip:
         frames = sum(1 for _ in clip.decode(video=0))
     assert frames == answer["output"]["num_frames"]
     assert answer["output"]["seed"] == 7

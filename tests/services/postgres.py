@@ -40,8 +40,9 @@ class Postgres:
 @contextmanager
 def running() -> Iterator[Postgres]:
     """Skips the test with its reason where there is none."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [shutil.which("initdb")]
-    if found[-1] is None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found += [Path(each) for each in [shutil.which("initdb")] if each and not found]
+    if not found:
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
     user = "postgres" if os.geteuid() == 0 else None
     home = Path(tempfile.mkdtemp(prefix="kinokit-pg-"))
@@ -50,7 +51,7 @@ def running() -> Iterator[Postgres]:
             if user not in {account.pw_name for account in pwd.getpwall()}:
                 pytest.skip("there is no user postgres to run PostgreSQL as")
             shutil.chown(home, user)
-        postgres = Postgres(Path(found[-1]).parent, home, user)
+        postgres = Postgres(found[-1].parent, home, user)
         postgres.start()
         try:
             yield postgres

@@ -55,6 +55,7 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         return self._groups[nodeid]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
     config.option.loadscopereorder = False
     return Groups(config, log)

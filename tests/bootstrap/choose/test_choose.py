@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from bootstrap.choose import reading
@@ -39,7 +41,7 @@ def profile(
     ram: float = 8,
     capability: float | None = 8.0,
     gpus: int = 1,
-    device: str = "cuda",
+    device: Literal["cuda", "cpu"] = "cuda",
 ) -> Profile:
     needs = Needs(device=device, gpus=gpus, vram_gib=vram, ram_gib=ram, compute_capability=capability)
     return Profile(name=name, title=name, needs=needs)

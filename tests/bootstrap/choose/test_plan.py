@@ -87,4 +87,4 @@ def test_a_profile_that_allows_less_brings_its_limits_and_defaults(tmp_path: Pat
 
 def test_a_plan_cannot_be_changed(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
-        build(reading.load("svd-xt"), tmp_path).threads = 2  # type: ignore[misc]
+        build(reading.load("svd-xt"), tmp_path).threads = 2

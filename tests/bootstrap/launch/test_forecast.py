@@ -42,6 +42,7 @@ def test_imports_and_loading_hide_behind_the_download_but_for_the_file_that_come
     assert said.load_seconds == pytest.approx(1 + size / 12.7e9)
     assert said.ready_seconds == pytest.approx(1.8 + size / GBIT * 1.05 + said.load_seconds * largest / size)
     assert said.first_clip_seconds == pytest.approx(8.3)
+    assert said.ready_seconds is not None
     assert said.dollars == pytest.approx((said.ready_seconds + 8.3) / 3600 * 2.4)
 
 

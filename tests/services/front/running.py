@@ -73,7 +73,8 @@ class Front:
         part.replace(self.data_dir / "boot.json")
 
     def close(self) -> None:
-        self.people.close(), self.anybody.close(), self.worker.http.close()
+        for client in (self.people, self.anybody, self.worker.http):
+            client.close()
 
 
 class Hand:

@@ -24,7 +24,8 @@ def test_a_fleet_shares_one_queue(postgres_url: str, tmp_path: Path, clip: bytes
         (settings.data_dir / "jobs").symlink_to(shared)
         (settings.data_dir / "token").write_text("one\n")
     with running(here) as first, running(there) as second:
-        first.plan(WAN), second.plan(WAN)
+        first.plan(WAN)
+        second.plan(WAN)
         name = first.people.post("/v1/videos", json={"prompt": "a cat"}).json()["id"]
         with first.people.stream("GET", f"/v1/videos/{name}/events") as answer:
             assert second.worker.make(clip) == name

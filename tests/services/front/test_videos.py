@@ -49,7 +49,7 @@ def test_json_and_form_ask_for_the_same(wan: Front) -> None:
 def test_a_photo_may_come_in_any_of_the_forms_that_clients_use(svd: Front, photo: bytes, form: str) -> None:
     text = base64.b64encode(photo).decode()
     address = f"data:image/jpeg;base64,{text}"
-    sent: dict[str, Any] = {
+    forms: dict[str, dict[str, Any]] = {
         "file": {"files": {"input_reference": ("x.bin", photo, "application/octet-stream")}},
         "data-url": {"json": {"input_reference": address}},
         "base64": {"json": {"input_reference": text}},
@@ -57,8 +57,8 @@ def test_a_photo_may_come_in_any_of_the_forms_that_clients_use(svd: Front, photo
         "image_reference": {"json": {"image_reference": {"image_url": {"url": address}}}},
         "bracket": {"data": {"input_reference[image_url]": address}},
         "json-text": {"data": {"image_reference": f'{{"image_url": "{address}"}}'}},
-    }[form]
-    answer = svd.people.post("/v1/videos", **sent)
+    }
+    answer = svd.people.post("/v1/videos", **forms[form])
     assert answer.status_code == 200, answer.text
     job = svd.worker.claimed()
     assert job["has_input"]

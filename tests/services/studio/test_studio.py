@@ -47,9 +47,12 @@ def ready(data_dir: Path, model: dict[str, Any]) -> Iterator[Front]:
         front.plan(model)
         front.boot(**boots.launched())
         over = threading.Event()
-        says = threading.Thread(
-            target=lambda: [front.worker.says("ready") for _ in iter(lambda: over.wait(4), True)]
-        )
+
+        def stay_ready() -> None:
+            while not over.wait(4):
+                front.worker.says("ready")
+
+        says = threading.Thread(target=stay_ready)
         front.worker.says("ready")
         says.start()
         yield front
@@ -278,12 +281,13 @@ def test_deleting_asks_once_more_and_then_the_clip_is_gone(svd: Front, desk: Des
 
 
 def test_older_clips_come_on_demand(svd: Front, desk: Desk) -> None:
-    ids = []
+    ids: list[str] = []
     for number in range(26):
-        asked = {"data": {"seed": number}, "files": {"input_reference": ("a.png", film_frame())}}
+        photo = {"input_reference": ("a.png", film_frame())}
         if number >= 5:  # the queue of this front takes so many at once
             svd.people.post(f"/v1/videos/{ids[number - 5]}/cancel")
-        ids.append(svd.people.post("/v1/videos", **asked).raise_for_status().json()["id"])
+        answer = svd.people.post("/v1/videos", data={"seed": number}, files=photo)
+        ids.append(answer.raise_for_status().json()["id"])
     page = enter(svd, desk)
     expect(page.locator(".k-tile")).to_have_count(24)
     page.get_by_role("button", name="Show older clips").click()

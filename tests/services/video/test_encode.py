@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -31,13 +32,13 @@ def moving_square(count: int, width: int = 96, height: int = 64) -> list[NDArray
     return frames
 
 
-def probe(path: Path) -> dict[str, str]:
+def probe(path: Path) -> dict[str, Any]:
     out = subprocess.run(
         ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", str(path)],
         check=True,
         capture_output=True,
     ).stdout
-    stream: dict[str, str] = json.loads(out)["streams"][0]
+    stream: dict[str, Any] = json.loads(out)["streams"][0]
     return stream
 
 

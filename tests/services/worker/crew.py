@@ -36,7 +36,7 @@ def plan(data_dir: Path, **settings: Any) -> Plan:
         kit_version="0.1.0",
         model="testcard",
         title="Testcard",
-        family="svd",
+        family="svd",  # type: ignore[arg-type]  # its name is enough
         inputs=("image",),
         device="cpu",
         profile="cpu",
@@ -56,6 +56,8 @@ def plan(data_dir: Path, **settings: Any) -> Plan:
 
 class Crew:
     """``data_dir`` is the front's; workers get a folder each, as on another box."""
+
+    worker: subprocess.Popen[bytes]  # where tests share one
 
     def __init__(self, folder: Path, made: Plan | None = None, engine: str | None = ENGINE) -> None:
         """``made`` is run by ``engine`` (None: its own) instead of the testcard's plan."""

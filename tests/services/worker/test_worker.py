@@ -34,14 +34,15 @@ def test_a_job_becomes_a_clip_with_its_parameters_in_it(kit: Crew, tmp_path: Pat
     with av.open(str(clip)) as container:
         video = container.streams.video[0]
         frames = sum(1 for _ in container.decode(video))
-        assert (frames, video.width, video.height, video.average_rate) == (25, 128, 64, 12)
+        assert (frames, video.width, video.height, float(video.average_rate or 0)) == (25, 128, 64, 12.0)
     assert metadata.read(clip).values["seed"] == 42
 
 
 def test_each_stage_and_the_memory_are_measured(kit: Crew) -> None:
     told = kit.ended(kit.ask())["metadata"]
     assert {"encode_seconds", "sample_seconds", "decode_seconds", "total_seconds"} <= set(told["timings"])
-    assert told["timings"]["sample_seconds"] == pytest.approx(0.1, abs=0.15)
+    assert told["timings"]["sample_seconds"] >= 2 * testcard.STEP_SECONDS
+    assert told["timings"]["total_seconds"] >= told["timings"]["sample_seconds"]
     assert told["peak_memory_bytes"] > 1024**2
     assert told["frames"] == 14
 

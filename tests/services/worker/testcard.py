@@ -22,6 +22,7 @@ from services.parameters.values import Values
 
 HANGS, IS_KILLED, OUT_OF_MEMORY, BUG, PROBLEM, SLOW = range(101, 107)
 GIB = 1024**3
+STEP_SECONDS = 0.05
 
 
 prepare = base.nothing_to_prepare
@@ -56,10 +57,11 @@ class Testcard:
         if trouble == PROBLEM:
             raise KitError("the photo is too dark", fix="give a lighter one")
         steps = 200 if trouble == SLOW else 2
+        report("sample", 0, steps)
         for step in range(steps):
             if cancelled():
                 raise Cancel
-            time.sleep(0.05)
+            time.sleep(STEP_SECONDS)
             report("sample", step + 1, steps)
         frame = np.zeros((values.height, values.width, 3), np.uint8)
         for number in range(values.num_frames):
