@@ -1,7 +1,7 @@
 """All configuration, in one place: flags, then the environment, then a YAML file, then the defaults.
 
-Everything is validated together, and every value knows where it came from. Nothing else in bootstrap reads
-the environment for a setting; what names a marketplace is read in ``bootstrap.platforms``.
+Everything is validated together, and every value knows where it came from. Nothing else reads a setting from
+the environment: ``kinokit up`` loads them once, the agent and the front receive the values.
 """
 
 from __future__ import annotations
@@ -96,9 +96,20 @@ class Settings(BaseModel):
     database_url: Annotated[
         SecretStr | None, Field(description="The queue's PostgreSQL, for several fronts; else a file")
     ] = None
+    queue_url: Annotated[
+        str | None, Field(pattern="^https?://", description="Another box's address, whose jobs are made here")
+    ] = None
+    worker_token_file: Annotated[
+        Path | None, Field(description="That box's worker-token; else the own one")
+    ] = None
     detach: Annotated[
         bool, Field(description="Return once the service is up; it goes on in the background")
     ] = False
+
+    def revealed(self) -> dict[str, Any]:
+        """As JSON knows it, secrets in clear: for the kit's own processes, never for a log or a flag."""
+        plain = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
+        return self.model_dump(mode="json") | plain
 
     @field_validator("mirrors", mode="before")
     @classmethod

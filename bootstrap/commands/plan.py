@@ -20,7 +20,7 @@ from bootstrap.detect.machine import Machine
 from bootstrap.errors import KitError
 from bootstrap.launch import forecast, history, location
 from bootstrap.launch.forecast import Forecast
-from bootstrap.launch.location import Site
+from bootstrap.launch.location import Location
 from bootstrap.settings import Settings
 
 
@@ -73,7 +73,7 @@ def plan(
 
 
 def _forecast(
-    judged: Entry, machine: Machine, here: Site, link: str | None, price: float | None
+    judged: Entry, machine: Machine, here: Location, link: str | None, price: float | None
 ) -> Forecast | None:
     """None when nothing fits: there is nothing to wait for."""
     profile = judged.choice.profile
@@ -92,7 +92,7 @@ def _forecast(
 
 
 def _document(
-    judged: Entry, machine: Machine, here: Site, chosen: Settings, refusal: KitError | None
+    judged: Entry, machine: Machine, here: Location, chosen: Settings, refusal: KitError | None
 ) -> dict[str, Any]:
     """The whole plan for programs; sizes in bytes, GiB only where the manifest says GiB."""
     model, choice = judged.manifest, judged.choice
@@ -147,7 +147,7 @@ def _token_missing(judged: Entry, chosen: Settings) -> bool:
     return judged.manifest.licence.gated and chosen.hf_token is None
 
 
-def _lines(judged: Entry, machine: Machine, here: Site, chosen: Settings) -> list[str]:
+def _lines(judged: Entry, machine: Machine, here: Location, chosen: Settings) -> list[str]:
     model, choice = judged.manifest, judged.choice
     rows = [
         *text.machine_rows(machine),

@@ -9,7 +9,7 @@ from bootstrap.choose.manifest import Licence
 from bootstrap.choose.profile import Verdict
 from bootstrap.detect.machine import GIB, Finding, Gpu, Machine
 from bootstrap.launch.forecast import Forecast
-from bootstrap.launch.location import Site
+from bootstrap.launch.location import Location
 
 UNKNOWN = "not known"
 
@@ -42,7 +42,7 @@ def machine_rows(machine: Machine) -> list[tuple[str, str]]:
     return rows
 
 
-def site_rows(site: Site) -> list[tuple[str, str]]:
+def site_rows(site: Location) -> list[tuple[str, str]]:
     """The platform, and the address that people use."""
     cut = site.platform.PROXY_TIMEOUT_SECONDS
     proxy = f", whose proxy cuts requests after {cut:g} s" if cut else ""

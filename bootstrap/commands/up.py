@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,10 +15,11 @@ import typer
 
 from bootstrap import data_directory, settings
 from bootstrap.errors import KitError
-from bootstrap.launch import listener, location
+from bootstrap.launch import location
 from bootstrap.settings import Settings
 
 ANSWER_SECONDS = 60.0
+AGENT = [sys.executable, "-m", "bootstrap.launch.agent"]
 
 
 def up(
@@ -73,40 +75,42 @@ def up(
         "detach": detach or None,
     }
     given = {name: value for name, value in flags.items() if value is not None}
-    chosen = settings.load(given, os.environ, config).settings
-    where = location.of(chosen, os.environ).data_dir
-    command = agent_command(chosen, where, given, config)
+    chosen = location.settled(settings.load(given, os.environ, config).settings, os.environ)
     if chosen.detach:
-        start_detached(command, where)
+        start_detached(chosen)
     else:
-        become(command)
+        become(chosen)
 
 
-def agent_command(chosen: Settings, data_dir: Path, flags: dict[str, Any], config: Path | None) -> list[str]:
-    """The same flags again: the agent reads the settings itself, so no secret is on a command line."""
-    command = [sys.executable, "-m", "bootstrap.launch.agent"]
-    command += ["--host", chosen.host, "--port", str(chosen.port), "--data-dir", str(data_dir)]
-    on = {"on": True, "off": False, "auto": not listener.is_loopback(chosen.host)}[chosen.auth]
-    command += ["--service", chosen.service, "--auth", "on" if on else "off", "--flags", json.dumps(flags)]
-    return [*command, "--config", str(config)] if config else command
+def become(chosen: Settings) -> NoReturn:
+    """The agent takes this process over: signals and Ctrl-C reach it directly.
 
-
-def become(command: list[str]) -> NoReturn:
-    """The agent takes this process over: signals and Ctrl-C reach it directly."""
+    It reads the settings on its standard input, where neither a process list nor a disk shows a secret.
+    """
     sys.stdout.flush()
-    os.execv(command[0], command)  # noqa: S606
+    reads, writes = os.pipe()
+    with os.fdopen(writes, "w") as agent:  # some KiB: a pipe holds them until they are read
+        json.dump(chosen.revealed(), agent)
+    os.dup2(reads, 0)
+    os.close(reads)
+    os.execv(AGENT[0], AGENT)  # noqa: S606
 
 
-def start_detached(command: list[str], data_dir: Path) -> None:
+def start_detached(chosen: Settings) -> None:
     """Start the agent and return once the page answers and the machine is known to suit the model."""
+    assert chosen.data_dir is not None, "settled"
+    data_dir = chosen.data_dir
     process = subprocess.Popen(
-        [*command, "--quiet"],
-        stdin=subprocess.DEVNULL,
+        [*AGENT, "--quiet"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
         text=True,
     )
+    assert process.stdin is not None
+    with suppress(BrokenPipeError), process.stdin as agent:  # it may have ended: told below
+        json.dump(chosen.revealed(), agent)
     until = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:

@@ -1,7 +1,8 @@
 """The agent: binds the port, starts the front, then detect, choose, fetch, launch; keeps all of it running.
 
-python -m bootstrap.launch.agent --host H --port P --data-dir D --service S --auth on|off [--flags JSON] …
-Until the port is bound, nothing but the standard library is imported.
+python -m bootstrap.launch.agent [--quiet] < settings.json
+``kinokit up`` writes the settings, all of them resolved, on its standard input. Until the port is bound,
+nothing but the standard library is imported.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, TextIO
 
 from bootstrap import data_directory
 from bootstrap.errors import KitError
@@ -25,13 +26,16 @@ from bootstrap.launch.listener import Bound
 
 def main(argv: Sequence[str] | None = None) -> int:
     started_at = time.time()
-    arguments = _arguments(argv)
+    quiet = _arguments(argv).quiet
+    settings = json.load(sys.stdin)
+    data_dir = Path(settings["data_dir"])
     try:
-        lock = data_directory.occupy(arguments.data_dir)
-        listening = listener.listen(arguments.host, arguments.port)
+        lock = data_directory.occupy(data_dir)
+        listening = listener.listen(settings["host"], settings["port"])
         bound = Bound(started_at, time.time())
-        _prepare(arguments.data_dir)
-        return _serve(arguments, lock, listening, bound)
+        _prepare(data_dir)
+        out = (data_dir / "logs/agent.log").open("a") if quiet else sys.stdout
+        return _serve(settings, lock, listening, bound, out)
     except KitError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
@@ -41,13 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bootstrap.launch.agent")
-    parser.add_argument("--host", required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--service", default="api")
-    parser.add_argument("--auth", choices=("on", "off"), default="on")
-    parser.add_argument("--flags", type=json.loads, default={}, help="the settings given as flags, as JSON")
-    parser.add_argument("--config", type=Path)
     parser.add_argument("--quiet", action="store_true", help="write to logs/agent.log alone")
     return parser.parse_args(argv)
 
@@ -60,11 +57,13 @@ def _prepare(data_dir: Path) -> None:
         (data_dir / name).unlink(missing_ok=True)
 
 
-def _serve(arguments: argparse.Namespace, lock: IO[str], listening: socket.socket, bound: Bound) -> int:
+def _serve(
+    settings: Mapping[str, Any], lock: IO[str], listening: socket.socket, bound: Bound, out: TextIO
+) -> int:
     import asyncio  # the port is bound: now what takes its time
 
     try:
-        code = asyncio.run(_run(arguments, listening, bound))
+        code = asyncio.run(_run(settings, listening, bound, out))
     finally:
         lock.close()
     # A download may still be under way in a thread: it can be killed at any moment, and is resumed next time.
@@ -72,27 +71,17 @@ def _serve(arguments: argparse.Namespace, lock: IO[str], listening: socket.socke
     os._exit(code)
 
 
-async def _run(arguments: argparse.Namespace, listening: socket.socket, bound: Bound) -> int:
+async def _run(settings: Mapping[str, Any], listening: socket.socket, bound: Bound, out: TextIO) -> int:
     """The front first, and while it starts everything else is imported."""
     from bootstrap.launch.processes import Processes
 
-    data_dir: Path = arguments.data_dir
-    processes = Processes(data_dir, os.environ)
-    await processes.start_front(listening, service=arguments.service, auth=arguments.auth == "on")
+    processes = Processes(Path(settings["data_dir"]), os.environ)
+    await processes.start_front(listening, settings)
 
     from bootstrap.launch.run import Service
+    from bootstrap.settings import Settings
 
-    service = Service(
-        data_dir=data_dir,
-        host=arguments.host,
-        port=arguments.port,
-        auth=arguments.auth == "on",
-        flags=arguments.flags,
-        config=arguments.config,
-        processes=processes,
-        bound=bound,
-        out=(data_dir / "logs/agent.log").open("a") if arguments.quiet else sys.stdout,
-    )
+    service = Service(Settings.model_validate(settings), processes=processes, bound=bound, out=out)
     return await service.run()
 
 

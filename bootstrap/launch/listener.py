@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
 from typing import Any, NamedTuple
 
@@ -32,13 +33,22 @@ def listen(host: str, port: int) -> socket.socket:
 
 def local_url(host: str, port: int) -> str:
     """How this machine itself reaches the port."""
-    if host in ANY or is_loopback(host):
+    if host in ANY or host == "localhost":
         host = "127.0.0.1" if ":" not in host else "::1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:
-    return host == "localhost" or host == "::1" or host.startswith("127.")
+    """Only this machine reaches it. A name may stand for any address, so no name but localhost counts."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def asks_for_token(auth: str, host: str) -> bool:
+    """``auth``: on, off, or auto, which is on unless only this machine reaches ``host``."""
+    return auth == "on" or (auth == "auto" and not is_loopback(host))
 
 
 def _explained(error: OSError, host: str, port: int) -> KitError:

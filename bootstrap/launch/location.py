@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap import platforms
+from bootstrap.launch import listener
 from bootstrap.platforms import Platform
 from bootstrap.platforms.docker import here as docker
 from bootstrap.settings import Settings
 
 
 @dataclass(frozen=True)
-class Site:
+class Location:
     """``public_url`` is None when the platform does not say: Clore's is learnt from the first request.
 
     ``direct_port``: the outside number of the service's port where no proxy of the platform cuts a request.
@@ -34,11 +35,21 @@ class Site:
         }
 
 
-def of(settings: Settings, env: Mapping[str, str], *, in_container: bool | None = None) -> Site:
-    """What the settings say, else what the platform says. Computed at each boot, never kept."""
+def of(settings: Settings, env: Mapping[str, str], *, in_container: bool | None = None) -> Location:
+    """What the settings say, else what the platform says. Computed at each boot, never kept.
+
+    Platforms see the settings as the variables of the same names, wherever they were set.
+    """
+    env = {**env, "PLATFORM": settings.platform or "", "PUBLIC_URL": settings.public_url or ""}
     inside = docker.is_container() if in_container is None else in_container
-    platform = platforms.detect(env, named=settings.platform, in_container=inside)
+    platform = platforms.detect(env, in_container=inside)
     data_dir = settings.data_dir or Path(platform.data_dir(env))
-    url = settings.public_url or platforms.public_url(platform, env, settings.port)
-    direct_port = platform.direct_port(env, settings.port)
-    return Site(platform, data_dir.expanduser().absolute(), url, direct_port)
+    url = platforms.public_url(platform, env, settings.port)
+    return Location(platform, data_dir.expanduser().absolute(), url, platform.direct_port(env, settings.port))
+
+
+def settled(settings: Settings, env: Mapping[str, str]) -> Settings:
+    """The same with nothing left open that the processes must agree on: data directory and authentication."""
+    asked = listener.asks_for_token(settings.auth, settings.host)
+    data_dir = of(settings, env).data_dir
+    return settings.model_copy(update={"data_dir": data_dir, "auth": "on" if asked else "off"})

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bootstrap import data_directory
 from bootstrap.errors import KitError
@@ -27,6 +28,8 @@ log = logging.getLogger("kinokit.agent")
 
 WORKERS_END_SECONDS = 5.0  # a worker gives its job back and ends its GPU child
 FRONT_ENDS_SECONDS = 3.0
+# What the front is told of bootstrap.settings; services.front.settings has the same names.
+FRONT_SETTINGS = ("service", "auth", "database_url", "max_queued", "keep_days")
 
 
 class Processes:
@@ -43,11 +46,14 @@ class Processes:
         self._given_up: set[str] = set()
         self._runs: dict[str, asyncio.Task[None]] = {}
 
-    async def start_front(self, listening: socket.socket, *, service: str, auth: bool) -> None:
-        """It inherits the socket that listens already, so that a new one loses nobody who waits."""
+    async def start_front(self, listening: socket.socket, settings: Mapping[str, Any]) -> None:
+        """It inherits the socket that listens already, so that a new one loses nobody who waits.
+
+        It reads its part of the resolved settings on its standard input: no process list shows a secret.
+        """
         fd = listening.fileno()
-        arguments = ["--data-dir", str(self._data_dir), "--service", service]
-        arguments += ["--fd", str(fd), "--auth", "on" if auth else "off"]
+        arguments = ["--data-dir", str(self._data_dir), "--fd", str(fd), "--settings", "-"]
+        given = {name: settings[name] for name in FRONT_SETTINGS}
         self._front = Supervised(
             "front",
             die_with_parent.command("services.front.app", *arguments),
@@ -56,21 +62,18 @@ class Processes:
             policy=FRONT,
             died=self._front_died,
             pass_fds=(fd,),
+            stdin=json.dumps(given).encode(),
         )
         self._keep(self._front)
         await self._front.started.wait()
 
-    def start_workers(self, plan: Plan, local_url: str) -> int:
-        """One for each group of GPUs; how many. KINOKIT_QUEUE_URL sends them to another box's queue.
+    def start_workers(self, plan: Plan, *, queue_url: str, token_file: Path) -> int:
+        """One for each group of GPUs; how many. ``queue_url`` is the front whose jobs they make.
 
         The draft must lie there: they import and start the GPU at once, and load what arrives as it arrives.
         """
-        queue = self._env.get("KINOKIT_QUEUE_URL") or local_url
-        token_file = (
-            self._env.get("KINOKIT_WORKER_TOKEN_FILE") or self._data_dir / data_directory.WORKER_TOKEN
-        )
         for index, group in enumerate(plan.gpu_groups or ((),)):
-            arguments = ["--plan", str(self._data_dir / data_directory.DRAFT), "--queue", queue]
+            arguments = ["--plan", str(self._data_dir / data_directory.DRAFT), "--queue", queue_url]
             arguments += ["--token-file", str(token_file), "--name", f"{box_name(self._data_dir)}-{index}"]
             worker = Supervised(
                 f"worker-{index}",
@@ -87,7 +90,8 @@ class Processes:
     def start_bridge(self, local_url: str) -> None:
         """Where RunPod's queue hands out the jobs: the process that takes them. Elsewhere nothing.
 
-        RunPod's SDK lives in an environment of its own, which images/serverless makes and names.
+        RunPod's SDK lives in an environment of its own, which images/serverless makes and names: a fact of
+        the image, not a setting.
         """
         if not self._env.get("RUNPOD_WEBHOOK_GET_JOB"):
             return

@@ -14,7 +14,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
-from bootstrap import data_directory, platforms, settings
+from bootstrap import data_directory, platforms
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from bootstrap.launch import history, listener, location
@@ -25,6 +25,7 @@ from bootstrap.launch.listener import Bound
 from bootstrap.launch.processes import Processes, box_name
 from bootstrap.launch.steps import Boot, BootFailed
 from bootstrap.launch.timeline import PACKAGES, START
+from bootstrap.settings import Settings
 from bootstrap.terminal import Terminal
 
 log = logging.getLogger("kinokit.agent")
@@ -36,25 +37,16 @@ TICK_SECONDS = 0.2
 class Service:
     """One run of the kit, from the bound port to the end."""
 
-    def __init__(
-        self,
-        *,
-        data_dir: Path,
-        host: str,
-        port: int,
-        flags: Mapping[str, Any],
-        config: Path | None,
-        auth: bool,
-        processes: Processes,
-        bound: Bound,
-        out: TextIO,
-    ) -> None:
-        self._data_dir = data_dir
+    def __init__(self, settings: Settings, *, processes: Processes, bound: Bound, out: TextIO) -> None:
+        """``settings`` are settled: the data directory and whether a token is asked for are known."""
+        assert settings.data_dir is not None, "settled"
+        self._settings = settings
+        self._data_dir = data_dir = settings.data_dir
+        host, port = settings.host, settings.port
         self._started_at = _started_at()
         self._bound = bound
         self._host, self._port = host, port
         self._terminal = Terminal(out)
-        self._settings = settings.load(flags, os.environ, config).settings
         self._site = location.of(self._settings, os.environ)
         self._page_is_all = only_the_page_is_seen(self._site.platform.NAME, os.getppid())
         self._local_url = listener.local_url(host, port)
@@ -65,7 +57,7 @@ class Service:
         self._token = data_directory.keep_token(
             data_dir / data_directory.TOKEN, wanted.get_secret_value() if wanted else None
         )
-        self._auth = auth
+        self._auth = settings.auth == "on"
         self._document = BootDocument(
             data_dir / "boot.json",
             model=self._settings.model,
@@ -165,7 +157,11 @@ class Service:
         plan.write(self._data_dir / data_directory.DRAFT)
         timeline = self._document.timeline
         waited_for = "packages" if timeline.has("packages", PACKAGES) else "choose"
-        self._workers = self._processes.start_workers(plan, self._local_url)
+        self._workers = self._processes.start_workers(
+            plan,
+            queue_url=self._settings.queue_url or self._local_url,
+            token_file=self._settings.worker_token_file or self._data_dir / data_directory.WORKER_TOKEN,
+        )
         for number in range(self._workers):
             timeline.begin(START, f"{box_name(self._data_dir)}-{number}", waited_for=waited_for)
 

@@ -54,7 +54,9 @@ class Supervised:
         policy: Policy,
         died: Callable[[Death], None],
         pass_fds: Sequence[int] = (),
+        stdin: bytes = b"",
     ) -> None:
+        """``stdin`` is what the process reads on its standard input, each time that it is started."""
         self.name = name
         self.process: asyncio.subprocess.Process | None = None
         self.started = asyncio.Event()
@@ -65,6 +67,7 @@ class Supervised:
         self._policy = policy
         self._died = died
         self._pass_fds = tuple(pass_fds)
+        self._stdin = stdin
         self._quick_deaths = 0
 
     async def run(self) -> None:
@@ -104,16 +107,22 @@ class Supervised:
         if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
             self._log.replace(self._log.with_name(self._log.name + ".1"))
         with self._log.open("ab") as log:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *self._command,
                 env=self._env,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if self._stdin else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=self._pass_fds,
                 # a group of its own: a terminal's Ctrl-C reaches the agent alone, which ends all in order
                 process_group=0,
             )
+        if process.stdin is not None:
+            with suppress(ConnectionError):  # it ended before it read: its end is noticed by ``run``
+                process.stdin.write(self._stdin)
+                await process.stdin.drain()
+            process.stdin.close()
+        return process
 
     def _judge(self, returncode: int, lived_seconds: float, oom_kills: int) -> Death:
         if lived_seconds > self._policy.quick_seconds:

@@ -21,14 +21,14 @@ __all__ = [
 ]
 
 
-def detect(env: Env, *, named: str | None = None, in_container: bool = False) -> Platform:
-    """The ``named`` one, else what ``PLATFORM`` names, else the first that recognises itself.
+def detect(env: Env, *, in_container: bool = False) -> Platform:
+    """What ``PLATFORM`` names, else the first that recognises itself.
 
+    ``launch.location`` puts the settings ``platform`` and ``public_url`` in the place of these variables.
     ``in_container`` is ``docker.here.is_container()``: a fact of the disk that no variable tells.
     KitError for a name that is not known.
     """
-    named = named or env.get("KINOKIT_PLATFORM") or env.get("PLATFORM") or ""
-    named = named.strip().lower().replace("_", "-")
+    named = env.get("PLATFORM", "").strip().lower().replace("_", "-")
     if named:
         if named not in PLATFORMS:
             raise KitError(
@@ -58,7 +58,7 @@ def stop_box(stop: Stop, env: Env) -> bool:
 
 def public_url(platform: Platform, env: Env, port: int) -> str | None:
     """An explicit PUBLIC_URL first, then what the platform says; without a slash at the end."""
-    url = env.get("KINOKIT_PUBLIC_URL") or env.get("PUBLIC_URL") or platform.public_url(env, port)
+    url = env.get("PUBLIC_URL") or platform.public_url(env, port)
     return url.rstrip("/") if url else None
 
 

@@ -1,20 +1,19 @@
 """The front: one process, one port. It answers before there is a model, and never imports torch.
 
-python -m services.front.app --data-dir D (--fd N | --host H --port P) --service api|ui
+python -m services.front.app --data-dir D (--fd N | --host H --port P) [--settings FILE]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
+import json
 import logging
 import math
-import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -25,13 +24,14 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from bootstrap.errors import KitError
+from bootstrap.launch import listener
 from services.front import errors, health, public_address, studio, workers
 from services.front.access import Access
 from services.front.auth import Auth, hide_token
 from services.front.context import Context, Shared
 from services.front.openai import models, videos
 from services.front.pages import boot_page
-from services.front.settings import MAX_QUEUED, Settings
+from services.front.settings import Settings
 from services.front.tokens import TokenFile
 from services.queue.job import Away
 from services.queue.notifier import Bell
@@ -170,58 +170,22 @@ class AccessFilter(logging.Filter):
         return True
 
 
-def settings_of(given: argparse.Namespace, env: Mapping[str, str], host: str, port: int) -> Settings:
-    """Flags and environment, read once. Auth is on unless only this machine can reach the port."""
-    keep_days = _number(env, "KINOKIT_KEEP_DAYS")
-    return Settings(
-        data_dir=given.data_dir.absolute(),
-        service=given.service,
-        port=port,
-        auth={"on": True, "off": False, "auto": not _is_loopback(host)}[given.auth],
-        database_url=env.get("KINOKIT_DATABASE_URL") or None,
-        max_queued=int(_number(env, "KINOKIT_MAX_QUEUED") or MAX_QUEUED),
-        keep_seconds=None if keep_days is None else keep_days * 24 * 3600,
-    )
-
-
-def _number(env: Mapping[str, str], name: str) -> float | None:
-    text = env.get(name, "")
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise KitError(
-            f"{name} is {text!r}, which is no number above 0", fix=f"correct {name} or leave it out"
-        )
-    return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
-
-
-def listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
-
-
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m services.front.app")
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--service", choices=("api", "ui"), default="api")
     parser.add_argument("--fd", type=int, help="a socket that listens already")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
-        "--auth", choices=("auto", "on", "off"), default="auto", help="auto: off on loopback only"
+        "--settings", type=argparse.FileType(), help="what the agent resolved, as JSON; - is standard input"
     )
     return parser.parse_args(argv)
+
+
+def listen(given: argparse.Namespace) -> socket.socket:
+    if given.fd is not None:
+        return socket.socket(fileno=given.fd)
+    return listener.listen(given.host, given.port)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -229,10 +193,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = arguments(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.access").addFilter(AccessFilter())
-    listening = socket.socket(fileno=given.fd) if given.fd is not None else listen(given.host, given.port)
-    host, port = listening.getsockname()[:2]
+    resolved = json.load(given.settings) if given.settings else {}
     try:
-        app = assemble(settings_of(given, os.environ, host, port))
+        listening = listen(given)
+        host, port = listening.getsockname()[:2]
+        app = assemble(Settings.of(resolved, data_dir=given.data_dir, host=host, port=port))
     except KitError as error:
         raise SystemExit(f"error: {error}") from None
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=STOP_SECONDS, server_header=False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from bootstrap.launch import listener
 
 MIB = 1024**2
+DAY_SECONDS = 24 * 3600
 MAX_IMAGE_BYTES = 25 * MIB
 MAX_QUEUED = 100  # more is refused, so that nobody waits for hours without knowing it
 
@@ -22,6 +26,23 @@ class Settings:
     max_image_bytes: int = MAX_IMAGE_BYTES
     max_content_bytes: int = 4096 * MIB
     keep_seconds: float | None = None  # finished videos are purged after this; None: kept for ever
+
+    @classmethod
+    def of(cls, resolved: Mapping[str, Any], *, data_dir: Path, host: str, port: int) -> Settings:
+        """``resolved``: values of ``bootstrap.settings`` by name; ``host`` and ``port`` as they are bound.
+
+        Auth that nobody decided is on unless only this machine can reach the port.
+        """
+        keep_days = resolved.get("keep_days")
+        return cls(
+            data_dir=data_dir.absolute(),
+            service=resolved.get("service", "api"),
+            port=port,
+            auth=listener.asks_for_token(resolved.get("auth", "auto"), host),
+            database_url=resolved.get("database_url"),
+            max_queued=resolved.get("max_queued", MAX_QUEUED),
+            keep_seconds=None if keep_days is None else keep_days * DAY_SECONDS,
+        )
 
     @property
     def token_file(self) -> Path:

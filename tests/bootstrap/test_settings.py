@@ -97,6 +97,18 @@ def test_all_mistakes_of_all_sources_are_told_at_once(empty_folder: Path) -> Non
     assert error.value.problem.startswith("the configuration has 7 mistakes:")
 
 
+@pytest.mark.parametrize(("name", "text"), [("KINOKIT_MAX_QUEUED", "many"), ("KINOKIT_KEEP_DAYS", "-1")])
+def test_a_setting_that_is_no_number_is_named(name: str, text: str) -> None:
+    with pytest.raises(BadSettings, match=name):
+        settings.load({}, {name: text})
+
+
+def test_secrets_are_revealed_to_the_kits_own_processes_alone() -> None:
+    chosen = settings.load({}, {"KINOKIT_DATABASE_URL": "postgresql://u:pw@h/d"}).settings
+    assert "pw" not in f"{chosen!r} {chosen.model_dump_json()}"
+    assert Settings.model_validate(chosen.revealed()) == chosen
+
+
 def test_a_wrong_secret_is_not_shown(empty_folder: Path) -> None:
     path = file(empty_folder, "hf_token: [hf_s3cret]\n")
     with pytest.raises(BadSettings) as error:
@@ -136,6 +148,17 @@ def test_variables_that_are_not_settings_are_left_alone() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_kits_own_names_win_over_the_marketplaces() -> None:
+    env = {"KINOKIT_PLATFORM": "vast", "PLATFORM": "bare", "KINOKIT_PUBLIC_URL": "https://x.org"}
+    here = location.of(settings.load({}, env).settings, env)
+    assert (here.platform.NAME, here.public_url) == ("vast", "https://x.org")
+
+
+def test_an_address_in_the_file_tells_the_platform_as_a_variable_does(empty_folder: Path) -> None:
+    path = file(empty_folder, "public_url: https://ab12.us.clorecloud.net\n")
+    assert location.of(settings.load({}, {}, path).settings, {}).platform.NAME == "clore"
 
 
 def test_the_site_follows_the_settings_and_then_the_platform() -> None:

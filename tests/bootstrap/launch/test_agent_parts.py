@@ -23,6 +23,7 @@ from bootstrap.launch.idle import Idle
 from bootstrap.launch.listener import Bound
 from bootstrap.launch.processes import Processes
 from bootstrap.launch.run import Service, only_the_page_is_seen
+from bootstrap.settings import Settings
 from tests.journeys.kit import free_port
 
 
@@ -51,6 +52,7 @@ def test_an_address_of_another_machine_is_told() -> None:
         ("0.0.0.0", "http://127.0.0.1:8000"),
         ("127.0.0.1", "http://127.0.0.1:8000"),
         ("localhost", "http://127.0.0.1:8000"),
+        ("127.0.0.5", "http://127.0.0.5:8000"),  # 127.0.0.1 does not answer then
         ("::", "http://[::1]:8000"),
         ("10.1.2.3", "http://10.1.2.3:8000"),
     ],
@@ -222,9 +224,11 @@ def test_a_ctrl_c_that_comes_before_the_handlers_stand_ends_it_in_order(tmp_path
 
     async def interrupted() -> int:
         service = Service(
-            data_dir=tmp_path, host="127.0.0.1", port=1, flags={"model": "demo"}, config=None, auth=False,
-            processes=Processes(tmp_path, {}), bound=Bound(0.0, 0.0), out=out,
-        )  # fmt: skip
+            Settings(data_dir=tmp_path, host="127.0.0.1", port=1, auth="off"),
+            processes=Processes(tmp_path, {}),
+            bound=Bound(0.0, 0.0),
+            out=out,
+        )
         run = asyncio.create_task(service.run())
         await asyncio.sleep(0)
         run.cancel()

@@ -26,7 +26,6 @@ from tests.bootstrap.platforms.environments import RUNPOD, SERVERLESS, VAST
         ({"PLATFORM": "CLORE "}, "clore"),
         ({"PLATFORM": "runpod_serverless"}, "runpod-serverless"),
         ({"PLATFORM": "bare", **RUNPOD}, "bare"),  # what is said wins over what is seen
-        ({"KINOKIT_PLATFORM": "vast", "PLATFORM": "bare"}, "vast"),
         (RUNPOD, "runpod"),
         (SERVERLESS, "runpod-serverless"),
         ({"RUNPOD_ENDPOINT_ID": "ep1"}, "runpod-serverless"),

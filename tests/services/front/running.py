@@ -13,6 +13,7 @@ import httpx
 import uvicorn
 
 from bootstrap.choose.plan import Plan
+from bootstrap.launch import listener
 from services.front import app as front
 from services.front.settings import Settings
 
@@ -121,7 +122,7 @@ class Hand:
 @contextmanager
 def running(settings: Settings) -> Iterator[Front]:
     app = front.assemble(settings)
-    listening = front.listen("127.0.0.1", 0)
+    listening = listener.listen("127.0.0.1", 0)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     server = front.Server(config, app.state.context.bell)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

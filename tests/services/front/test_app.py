@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,12 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from bootstrap.errors import KitError
-from services.front import app
+from bootstrap.launch import listener
+from services.front.settings import Settings
 from tests.services.front.running import WAN, Front
 
 HEAVY = ("torch", "gradio", "numpy", "av", "PIL", "diffusers", "transformers", "huggingface_hub", "openai")
@@ -25,14 +27,14 @@ HEAVY = ("torch", "gradio", "numpy", "av", "PIL", "diffusers", "transformers", "
 class Process:
     """``python -m services.front.app`` on a socket that was bound before, as the agent does it."""
 
-    def __init__(self, data_dir: Path, host: str = "127.0.0.1", *flags: str) -> None:
-        self.listening = app.listen(host, 0)
+    def __init__(self, data_dir: Path, host: str = "127.0.0.1", **settings: Any) -> None:
+        self.listening = listener.listen(host, 0)
         self.port = self.listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data_dir / "front.log"
-        self.start(data_dir, *flags)
+        self.start(data_dir, **settings)
 
-    def start(self, data_dir: Path, *flags: str) -> None:
+    def start(self, data_dir: Path, **settings: Any) -> None:
         fd = self.listening.fileno()
         command = [
             sys.executable,
@@ -42,10 +44,16 @@ class Process:
             str(data_dir),
             "--fd",
             str(fd),
-            *flags,
+            "--settings",
+            "-",
         ]
         with self.log.open("a") as log:
-            self.child = subprocess.Popen(command, pass_fds=[fd], stdout=log, stderr=log)
+            self.child = subprocess.Popen(
+                command, pass_fds=[fd], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
+            )
+        assert self.child.stdin is not None
+        with self.child.stdin as told:
+            json.dump(settings, told)
 
     def stop(self) -> float:
         """Seconds that it took."""
@@ -57,7 +65,7 @@ class Process:
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[Process]:
-    process = Process(tmp_path, "127.0.0.1", "--auth", "on")
+    process = Process(tmp_path, "127.0.0.1", auth="on")
     yield process
     process.child.kill()
     process.child.wait()
@@ -89,7 +97,7 @@ def test_a_front_that_is_killed_keeps_its_clients_and_its_jobs(process: Process,
     )
     asking.start()
     time.sleep(0.2)
-    process.start(tmp_path, "--auth", "on")
+    process.start(tmp_path, auth="on")
     asking.join(20)
     assert codes == [200]
     people = Front(tmp_path, process.port)
@@ -167,6 +175,7 @@ def test_what_is_asked_every_few_seconds_is_not_in_the_log(process: Process, tmp
         ("::", "auto", True),
         ("::1", "auto", False),
         ("localhost", "auto", False),
+        ("127.example.org", "auto", True),  # a name that only looks like an address
         ("127.0.0.1", "on", True),
         ("0.0.0.0", "off", False),
     ],
@@ -174,30 +183,25 @@ def test_what_is_asked_every_few_seconds_is_not_in_the_log(process: Process, tmp
 def test_the_token_is_asked_for_whenever_others_reach_the_port(
     tmp_path: Path, host: str, flag: str, asked: bool
 ) -> None:
-    given = app.arguments(["--data-dir", str(tmp_path), "--auth", flag])
-    assert app.settings_of(given, {}, host, 80).auth is asked
+    assert Settings.of({"auth": flag}, data_dir=tmp_path, host=host, port=80).auth is asked
 
 
-def test_the_environment_sets_the_queue(tmp_path: Path) -> None:
-    env = {"KINOKIT_MAX_QUEUED": "7", "KINOKIT_KEEP_DAYS": "0.5", "KINOKIT_DATABASE_URL": "postgresql://x"}
-    settings = app.settings_of(app.arguments(["--data-dir", str(tmp_path)]), env, "0.0.0.0", 80)
-    assert (settings.max_queued, settings.keep_seconds) == (7, 43200)
+def test_what_the_agent_resolved_sets_the_queue(tmp_path: Path) -> None:
+    resolved = {"max_queued": 7, "keep_days": 0.5, "database_url": "postgresql://x", "service": "ui"}
+    settings = Settings.of(resolved, data_dir=tmp_path, host="0.0.0.0", port=80)
+    assert (settings.max_queued, settings.keep_seconds, settings.service) == (7, 43200, "ui")
     assert settings.queue_url == "postgresql://x"
-    default = app.settings_of(app.arguments(["--data-dir", str(tmp_path)]), {}, "0.0.0.0", 80)
+    default = Settings.of({}, data_dir=tmp_path, host="0.0.0.0", port=80)
     assert default.queue_url == f"sqlite:///{tmp_path / 'jobs.db'}"
-
-
-@pytest.mark.parametrize(("name", "text"), [("KINOKIT_MAX_QUEUED", "many"), ("KINOKIT_KEEP_DAYS", "-1")])
-def test_a_setting_that_is_no_number_is_named(tmp_path: Path, name: str, text: str) -> None:
-    with pytest.raises(KitError, match=name):
-        app.settings_of(app.arguments(["--data-dir", str(tmp_path)]), {name: text}, "0.0.0.0", 80)
 
 
 def test_it_listens_on_a_port_of_its_own_too(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "services.front.app", "--data-dir", str(tmp_path), "--port", str(port)]
-    child = subprocess.Popen(command, env=os.environ | {"KINOKIT_MAX_QUEUED": "3"})
+    (tmp_path / "settings.json").write_text('{"max_queued": 3}')
+    command += ["--settings", str(tmp_path / "settings.json")]
+    child = subprocess.Popen(command, env=os.environ | {"KINOKIT_MAX_QUEUED": "4"})  # not read here
     try:
         for _ in range(100):
             try:
@@ -209,3 +213,12 @@ def test_it_listens_on_a_port_of_its_own_too(tmp_path: Path) -> None:
     finally:
         child.terminate()
         assert child.wait(10) == 0
+
+
+def test_a_port_that_is_taken_is_told_with_who_holds_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "services.front.app", "--data-dir", str(tmp_path)]
+        done = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"error: port {port} is in use by python" in done.stderr

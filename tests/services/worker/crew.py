@@ -20,7 +20,7 @@ from PIL import Image
 
 from bootstrap.choose.manifest import Limits
 from bootstrap.choose.plan import Plan
-from services.front import app
+from bootstrap.launch import listener
 
 ENGINE = "tests.services.worker.testcard"
 
@@ -68,7 +68,7 @@ class Crew:
         self.folder = folder
         self.processes: list[subprocess.Popen[bytes]] = []
         self._plan(self.data_dir).write(self.data_dir / "plan.json")
-        self.listening = app.listen("127.0.0.1", 0)
+        self.listening = listener.listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
         self.http = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
         self.start_front()
