@@ -18,12 +18,11 @@ from services.engines.svd.modules.image_encoder import CLIPVisionModelWithProjec
 from services.engines.svd.modules.unet import UNetSpatioTemporalConditionModel
 from services.engines.svd.modules.vae import AutoencoderKLTemporalDecoder
 from services.engines.svd.schedule import Schedule
-from services.engines.weights import safetensors
+from services.engines.weights import checkpoint, safetensors
 from services.engines.weights.loader import Loader
 
 # Older exports store this counter, which the model makes itself.
 HARMLESS_KEYS = frozenset({"vision_model.embeddings.position_ids"})
-NAMED_AT_MOST = 5  # keys listed in an error
 CONFIG, SCHEDULER = "config.json", "scheduler_config.json"
 CLASSES: dict[str, type[nn.Module]] = {
     "image_encoder": CLIPVisionModelWithProjection,
@@ -50,7 +49,7 @@ def read(
     """Read all parts of ``folder`` to ``device``, each as soon as it is there.
 
     Raises:
-        KitError: a file is absent or not readable, or keys are missing, extra or misshapen.
+        KitError: a file is absent or not readable, or keys are missing, unknown or misshapen.
     """
     files = {part: _weights(folder, part, arriving) for part in CLASSES}
     total = sum(map(arriving.nbytes, files.values()))
@@ -109,31 +108,9 @@ def _fill(
 ) -> nn.Module:
     with torch.device("meta"):  # until the file's own tensors take their place
         model = make(config)
+    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     weights = safetensors.open_weights(file)
-    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    _check(file, expected, {key: stored.shape for key, stored in weights.stored.items()})
-    stored = {key: weights.stored[key] for key in expected}
-    raw = {key: torch.empty(each.shape, dtype=each.dtype, device=device) for key, each in stored.items()}
-    loader.load((stored[key], tensor) for key, tensor in raw.items())
-    model.load_state_dict({key: tensor.to(dtype) for key, tensor in raw.items()}, assign=True)
+    title = f"{file.name} of {file.parent.name}"
+    checked = checkpoint.check(weights, shapes, ignored=HARMLESS_KEYS, title=title)
+    model.load_state_dict(checked.load(loader, device, dtype), assign=True)
     return model.requires_grad_(False)
-
-
-def _check(file: Path, expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> None:
-    missing = sorted(expected.keys() - found.keys())
-    extra = sorted(found.keys() - expected.keys() - HARMLESS_KEYS)
-    misshapen = [
-        f"{key} is {list(found[key])} instead of {list(expected[key])}"
-        for key in sorted(expected.keys() & found.keys())
-        if expected[key] != found[key]
-    ]
-    complaints = [
-        f"{len(keys)} {kind}: {', '.join(keys[:NAMED_AT_MOST])}{', ...' if len(keys) > NAMED_AT_MOST else ''}"
-        for kind, keys in (("missing", missing), ("extra", extra), ("misshapen", misshapen))
-        if keys
-    ]
-    if complaints:
-        raise KitError(
-            f"{file.parent.name}/{file.name} does not fit its config: {'; '.join(complaints)}",
-            fix="use the weights and the config.json of the same model",
-        )

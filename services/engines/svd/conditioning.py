@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from bootstrap.errors import KitError
 from services.engines.svd import image_resize
 from services.engines.svd.modules.image_encoder import CLIPVisionModelWithProjection
 from services.engines.svd.modules.vae import AutoencoderKLTemporalDecoder
@@ -23,18 +19,6 @@ class Conditioning:
     embedding: Tensor  # [1, 1, cross_attention_dim]
     latent: Tensor  # [1, channels, h, w], not scaled
     time_ids: Tensor  # [1, 3]: fps - 1, motion bucket, noise augmentation
-
-
-def read_photo(path: Path, *, width: int, height: int) -> Tensor:
-    """The photo as float32 [1, 3, height, width] in -1..1; it must already have the clip's size."""
-    with Image.open(path) as photo:
-        if photo.size != (width, height):
-            raise KitError(
-                f"the photo is {photo.width}x{photo.height}, the clip {width}x{height}",
-                fix="fit the photo to the clip's size before it goes to the engine",
-            )
-        pixels = np.array(photo.convert("RGB"), dtype=np.float32)
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1.0
 
 
 class Embedder(nn.Module):

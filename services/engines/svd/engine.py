@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,17 @@ from torch import Tensor, nn
 
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from services.engines.base import Cancelled, OutOfMemory, Report
+from services.engines import photo as photos
+from services.engines.base import Cancelled, Report
+from services.engines.memory import OomAsError
 from services.engines.start.files import Arriving
 from services.engines.svd import checkpoint as checkpoints
 from services.engines.svd import conditioning, sampling
 from services.engines.svd.conditioning import Conditioning
 from services.engines.svd.decoder import Decoder
-from services.engines.svd.placement import Resident, Streamed, Visiting
 from services.engines.svd.settings import Settings
 from services.engines.svd.unet import Unet
+from services.engines.weights.offload import Resident, Streamed, Visiting
 from services.parameters.values import Values
 
 FRAMES_AT_THE_END = 4  # of the last layers, so that encoding starts early
@@ -79,8 +80,8 @@ class SvdEngine:
                 "this model animates a photo, and none was given", fix="add a photo to the request"
             )
         self._check(values.width, values.height)
-        with _memory_told(self.device):
-            photo = conditioning.read_photo(image, width=values.width, height=values.height)
+        with OomAsError(self.device):
+            photo = photos.read(image, width=values.width, height=values.height)
             latents = self.sample(values, photo, report, cancelled)
             yield from self.decode(latents, values.decode_chunk_size, report, cancelled)
 
@@ -154,21 +155,3 @@ class SvdEngine:
                 f"the clip's size {width}x{height} is not a multiple of {step} both ways",
                 fix=f"ask for {round(width / step) * step}x{round(height / step) * step}",
             )
-
-
-@contextmanager
-def _memory_told(device: torch.device) -> Iterator[None]:
-    """Turn the GPU's out-of-memory error into the kit's, with the numbers and with the memory given back."""
-    if device.type != "cuda":
-        yield
-        return
-    torch.cuda.reset_peak_memory_stats()
-    failure: str | None = None
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        failure = str(error)
-    if failure is not None:  # outside of the handler, where nothing holds the frames that hold the tensors
-        peak, total = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.empty_cache()
-        raise OutOfMemory(failure, wanted_bytes=None, peak_bytes=peak, total_bytes=total)

@@ -138,7 +138,10 @@ class Visiting:
         self._tensors = [*module.parameters(), *module.buffers()]
         self._device = device
         self._pins = Pins(device)
-        self._home = [self._pins.copy(tensor.data) for tensor in self._tensors]
+        layout = _layout(self._tensors)
+        self._home = list(layout.views(self._pins.buffer(layout.nbytes)).values())
+        for home, tensor in zip(self._home, self._tensors, strict=True):
+            home.copy_(tensor.data)
         self._leave()
 
     @contextmanager
@@ -176,9 +179,7 @@ class Streamed:
 
     def _pack(self, key: Key, unit: nn.Module) -> None:
         tensors = [*unit.parameters(), *unit.buffers()]
-        layout = flat_buffer.lay_out(
-            ((str(n), t.dtype, tuple(t.shape), t.stride()) for n, t in enumerate(tensors)), UNIT_ALIGNMENT
-        )
+        layout = _layout(tensors)
         buffer = torch.empty(layout.nbytes, dtype=torch.uint8)
         for view, tensor in zip(layout.views(buffer).values(), tensors, strict=True):
             view.copy_(tensor.data)
@@ -214,12 +215,11 @@ class Pins:
             self._pinned.append(buffer)
         return buffer
 
-    def copy(self, tensor: Tensor) -> Tensor:
-        """The same values, layout and dtype."""
-        size = 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
-        home = self.buffer(size * tensor.dtype.itemsize if tensor.numel() else 0)
-        view = home.view(tensor.dtype).as_strided(tensor.shape, tensor.stride())
-        return view.copy_(tensor)
+
+def _layout(tensors: Sequence[Tensor]) -> flat_buffer.Layout:
+    return flat_buffer.lay_out(
+        ((str(n), t.dtype, tuple(t.shape), t.stride()) for n, t in enumerate(tensors)), UNIT_ALIGNMENT
+    )
 
 
 def _unpin(buffers: list[Tensor]) -> None:
