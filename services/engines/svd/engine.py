@@ -29,7 +29,7 @@ FRAMES_AT_THE_END = 4  # of the last layers, so that encoding starts early
 
 
 def load(plan: Plan, report: Report) -> SvdEngine:
-    settings = Settings.read(plan.settings)
+    settings = Settings.of(plan)
     device = torch.device(plan.device)
     if device.type == "cuda":
         # Partial sums of a product stay in float32. cuDNN's search for its fastest convolutions stays off: on

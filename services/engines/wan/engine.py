@@ -21,6 +21,7 @@ from services.engines.start import background
 from services.engines.start.files import Arriving
 from services.engines.wan import checks, component_configs, schedule, vae
 from services.engines.wan.experts import HIGH, LOW, Experts
+from services.engines.wan.settings import Recipe, Settings
 from services.engines.wan.text import TextEncoder
 from services.engines.weights.loader import Loader
 from services.parameters.values import Values
@@ -80,9 +81,9 @@ class WanEngine:
 
     def __init__(self, plan: Plan, configs: Mapping[str, Any], vocabulary: Path | None) -> None:
         """``parts`` says which files each part is made of. ``vocabulary`` may be among the text encoder's."""
-        self._recipe = plan.recipe
+        self._recipe = Recipe.of(plan)
         self._device = torch.device(plan.device)
-        self._settings = plan.settings
+        self._settings = Settings.of(plan)
         self._configs = configs
         self._vocabulary = vocabulary
         self._loader = Loader(self._device)
@@ -95,7 +96,7 @@ class WanEngine:
         self._expand = bool(configs["index"].get("expand_timesteps"))
         self._task_image = configs["transformer"]["in_channels"] > configs["vae"]["z_dim"]
         roles = (HIGH, LOW) if HIGH in files else (SINGLE,)
-        self.experts = Experts(roles, configs["transformer"], plan.settings, self._device, self._loader)
+        self.experts = Experts(roles, configs["transformer"], self._settings, self._device, self._loader)
         self.parts: dict[str, list[Path]] = {
             **{role: [files[each] for each in (role, LORAS.get(role)) if each in files] for role in roles},
             TEXT: [files[TEXT], *([vocabulary] if vocabulary else [])],
@@ -119,8 +120,8 @@ class WanEngine:
         dtype = torch.bfloat16 if self._device.type == "cuda" else torch.float32
         return vae.Codec(
             vae.load(file, self._configs["vae"], self._device, dtype, self._loader),
-            tiling=bool(self._settings.get("vae_tiling")),
-            frames_at_once=int(self._settings.get("vae_frames", 2)) if self._device.type == "cuda" else 0,
+            tiling=self._settings.vae_tiling,
+            frames_at_once=self._settings.vae_frames if self._device.type == "cuda" else 0,
         )
 
     def _open_text(self, file: Path) -> TextEncoder:
@@ -129,9 +130,9 @@ class WanEngine:
             self._vocabulary,
             self._configs["text_encoder"],
             self._device,
-            self._settings.get("text_encoder", "gpu"),
+            self._settings.text_encoder,
             self._loader,
-            int(self._recipe.get("text_length", 512)),
+            self._recipe.text_length,
         )
 
     def warm(self, report: Report) -> None:

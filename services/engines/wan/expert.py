@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers import WanTransformer3DModel
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from services.engines.wan import expert_file, key_map, lora
 from services.engines.wan.lora import Pair
+from services.engines.wan.settings import Matmul
 from services.engines.weights import flat_buffer, fp8_linear
 from services.engines.weights.flat_buffer import Layout, TensorSpec
 from services.engines.weights.fp8_linear import Fp8Linear
 from services.engines.weights.loader import Loader
 
-Matmul = Literal["exact", "fp8"]
 FP8 = torch.float8_e4m3fn
 # As diffusers keeps them; the rest follows the compute dtype.
 IN_FLOAT32 = ("scale_shift_table", ".norm2.", ".time_embedder.")

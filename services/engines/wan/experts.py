@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,11 @@ from torch import Tensor, nn
 from services.engines.base import Report
 from services.engines.kernels import attention
 from services.engines.wan import fused
-from services.engines.wan.expert import Expert, Matmul
+from services.engines.wan.expert import Expert
+from services.engines.wan.settings import Settings
 from services.engines.weights.loader import Loader
 from services.engines.weights.offload import STREAM_SLOTS, Key, Offload
 
-# *resident*: all blocks of all experts stay on the GPU. *swap*: it holds as many blocks as one expert has,
-# and a block that was used for the last time is replaced by the other expert's. *stream*: a few slots only.
-Placement = Literal["resident", "swap", "stream"]
 HIGH, LOW = "high_noise", "low_noise"
 BLOCKS_AT_ONCE = 4  # read and widened together, where that takes more than the blocks themselves
 
@@ -30,7 +28,7 @@ class Experts:
         self,
         roles: Sequence[str],
         config: Mapping[str, Any],
-        settings: Mapping[str, Any],
+        settings: Settings,
         device: torch.device,
         loader: Loader,
     ) -> None:
@@ -39,9 +37,9 @@ class Experts:
         self.compute = torch.bfloat16 if device.type == "cuda" else torch.float32
         self.roles = tuple(roles)
         self._config = config
-        self._matmul: Matmul = settings.get("matmul", "exact")
+        self._matmul = settings.matmul
         self._experts: dict[str, Expert] = {}
-        placement: Placement = settings.get("experts", "resident")
+        placement = settings.experts
         if placement == "swap" and len(self.roles) == 1:
             placement = "resident"  # nothing to swap with
         blocks = int(config["num_layers"])

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ftfy
 import sentencepiece
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
 from bootstrap.errors import KitError
+from services.engines.wan.settings import Place
 from services.engines.weights import checkpoint, flat_buffer
 from services.engines.weights import safetensors as files
 from services.engines.weights.checkpoint import Checkpoint
@@ -27,7 +28,6 @@ from services.engines.weights.safetensors import Stored
 VOCABULARY = "spiece_model"
 END, PAD = 1, 0
 REMEMBERED_BYTES = 64 * 1024**2  # of embeddings, as long as their prompts: 16 KiB a token with UMT5-XXL
-Place = Literal["gpu", "cpu", "resident"]
 FP8 = torch.float8_e4m3fn
 
 

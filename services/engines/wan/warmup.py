@@ -12,6 +12,7 @@ from bootstrap.choose.plan import Plan
 from services.engines.kernels import dispatch
 from services.engines.start import background
 from services.engines.wan import component_configs, engine, expert, fused
+from services.engines.wan.settings import Settings
 
 TEXT_TOKENS = 512
 
@@ -19,7 +20,7 @@ TEXT_TOKENS = 512
 def begin(plan: Plan) -> None:
     """Beside all else, where there is anything to prepare: only the fused forward has kernels of ours."""
     device = torch.device(plan.device)
-    if plan.settings.get("matmul") != "fp8" or not dispatch.has_fp8_products(device):
+    if Settings.of(plan).matmul != "fp8" or not dispatch.has_fp8_products(device):
         return
     engine.keep_kernels(plan)
     background.do(

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-import yaml
 from diffusers import StableVideoDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,7 +22,6 @@ from bootstrap.errors import KitError
 from services.engines import svd
 from services.engines.base import Cancel, Start
 from services.engines.svd.engine import SvdEngine
-from services.engines.svd.settings import Settings
 from services.parameters.values import Values
 from tests.checkpoints import svd as checkpoint
 
@@ -312,21 +310,13 @@ def test_a_folder_that_is_no_checkpoint_is_a_clear_error(
 
 @pytest.mark.parametrize("setting", [{"offload": "maybe"}, {"decode_chunk_size": 0}, {"tiling": True}])
 def test_a_profile_with_a_wrong_setting_is_a_clear_error(folder: Path, setting: dict[str, Any]) -> None:
-    with pytest.raises(KitError, match=f"the profile sets {next(iter(setting))}"):
+    with pytest.raises(KitError, match=f"settings of the svd family: {next(iter(setting))}"):
         load(folder, **setting)
 
 
 def test_offload_without_a_gpu_is_a_clear_error(folder: Path) -> None:
     with pytest.raises(KitError, match="without a GPU"):
         load(folder, offload="model")
-
-
-def test_every_published_profile_is_one_that_the_engine_knows() -> None:
-    manifests = Path(__file__).parents[3] / "model-manifests"
-    names = ["svd.yaml", "svd-xt.yaml", "svd-xt-1-1.yaml", "demo.yaml"]
-    for name in names:
-        for profile in yaml.safe_load((manifests / name).read_text())["profiles"]:
-            Settings.read(profile["settings"])
 
 
 def test_twenty_clips_leave_memory_where_the_second_left_it(engine: SvdEngine, tmp_path: Path) -> None:
