@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from bootstrap.choose.manifest import Manifest
-from bootstrap.fetch import request
+from bootstrap.fetch import run
 from bootstrap.fetch import store as _store
 from bootstrap.fetch.progress import FileProgress, Progress
+from bootstrap.fetch.request import Request
 
 __all__ = ["FileProgress", "Progress", "fetch", "home", "missing_bytes", "missing_in", "saved_token"]
 
@@ -42,7 +43,7 @@ def fetch(
     which otherwise follows what the link gives. ``arrived`` is told each file's absolute place as soon as the
     file is verified there, from any thread. The result maps a manifest's file path to its place.
     """
-    order = request.Order(
+    request = Request(
         manifest=manifest,
         home=home(manifest, store=store),
         token=token,
@@ -53,7 +54,7 @@ def fetch(
         connections=connections,
         arrived=arrived,
     )
-    return request.run(order, report)
+    return run.run(request, report)
 
 
 def saved_token() -> str | None:

@@ -17,7 +17,7 @@ SEEN_SECONDS = 3.0  # so long, before it is told
 SLOWER = 0.8  # a disk that is this near to the link is not worth a word
 
 
-class Limit:
+class Bottleneck:
     """Told the engine's counters again and again; knows both rates when it has seen them."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ GAIN = 1.08  # of a quarter more; less than that is noise, and each connection c
 PROBE_AGAIN_SECONDS = (3.0, 6.0, 8.0)
 
 
-class Growth:
+class Concurrency:
     """Told the bytes that have arrived, says how many connections there shall be.
 
     First it doubles the number while that doubles the rate; then the link is full, and as many stay as bring

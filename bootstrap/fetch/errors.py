@@ -12,7 +12,7 @@ from bootstrap.choose.manifest import Licence, Source
 from bootstrap.errors import KitError
 from bootstrap.fetch.connection import Head, Origin
 
-LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more is told to the user instead
+LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more ends the fetch with an error instead
 
 
 @dataclass
@@ -26,8 +26,8 @@ class TryAgain(Exception):
     is_nonsense: bool = False  # an answer that a second attempt will hardly change
 
 
-class SiteError(KitError):
-    """A site cannot give a file; another site may."""
+class MirrorError(KitError):
+    """A mirror cannot give a file; another mirror may."""
 
 
 def of_network(error: OSError, origin: Origin) -> TryAgain | KitError:
@@ -58,32 +58,32 @@ def unreachable(why: str, seconds: float) -> KitError:
     )
 
 
-def of_status(head: Head, origin: Origin, what: str, *, clock: float | None = None) -> TryAgain | SiteError:
+def of_status(head: Head, origin: Origin, what: str, *, clock: float | None = None) -> TryAgain | MirrorError:
     """A refusal that any server may give."""
     status = head.status
     if status in (408, 425, 429) or status >= 500:
         wait = retry_after(head, time.time() if clock is None else clock)
         if wait is not None and wait > LONGEST_WAIT_SECONDS:
-            return SiteError(
+            return MirrorError(
                 f"{origin} asks to wait {wait:.0f} s before the next request (status {status})",
                 fix="start again later, or set HF_TOKEN: known users have a higher limit",
             )
         return TryAgain(f"{origin} answers {status}", wait_seconds=wait, slow_down=status in (429, 503))
     if status == 404:
-        return SiteError(
+        return MirrorError(
             f"{origin} does not have {what} (status 404)", fix="check the manifest's source and path"
         )
     if status == 416:
-        return SiteError(
+        return MirrorError(
             f"{what} on {origin} is shorter than the manifest says (status 416)",
             fix="the file was changed or is cut there: check the manifest's bytes and revision",
         )
     if status in (401, 403):
-        return SiteError(
+        return MirrorError(
             f"{origin} refuses {what} (status {status})",
             fix="check that this address may be read without signing in",
         )
-    return SiteError(f"{origin} answers {status} for {what}", fix="check the source in the manifest")
+    return MirrorError(f"{origin} answers {status} for {what}", fix="check the source in the manifest")
 
 
 def retry_after(head: Head, now: float) -> float | None:

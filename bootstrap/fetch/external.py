@@ -1,151 +1,78 @@
-"""The other downloaders, each as a process of its own, so that one that hangs can be ended.
-
-They know neither digests nor resuming: what they bring is verified as everything else is, and a transfer
-that stands still is begun anew. ``python -m bootstrap.fetch.external`` is that process.
-"""
+"""The other downloaders: one file after the other, each verified while the page cache still has it."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from bootstrap.choose.manifest import Source
 from bootstrap.errors import KitError
+from bootstrap.fetch import external_process, hashing, publish
 from bootstrap.fetch.hub import Located
-from bootstrap.fetch.transfer import Work
+from bootstrap.fetch.reporter import Reporter
+from bootstrap.fetch.request import Request
+from bootstrap.fetch.session import Session
+from bootstrap.fetch.transfer import FileTransfer
 
 NAMES = ("hf-transfer", "hf-hub")
-ATTEMPTS = 3
-CONNECTIONS = 16
-CHUNK_BYTES = 16 * 1024**2
+ATTEMPTS = 2  # as with our own: what is damaged twice is not tried again
 
 
-def bring(
-    name: str,
-    work: Work,
-    located: Located,
-    source: Source,
-    *,
-    endpoint: str,
-    token: str | None,
-    stalled_seconds: float,
-    advanced: Callable[[int], None],
+def fetch(
+    request: Request, transfers: list[FileTransfer], addresses: dict[str, Located], reporter: Reporter
 ) -> None:
-    """Let another downloader make ``work.part``; KitError when it fails or stands still three times."""
-    order = {
-        "downloader": name,
-        "url": located.url,
-        "token": located.token if name == "hf-transfer" else token,
-        "part": str(work.part),
-        "repo": source.repo,
-        "revision": source.revision,
-        "path": work.file.path,
-        "endpoint": endpoint,
-    }
-    work.part.parent.mkdir(parents=True, exist_ok=True)
-    reason = ""
+    """Fetch and publish all of these; KitError when one fails or is damaged twice."""
+    for transfer in transfers:
+        source = transfer.file.source or request.manifest.source
+        if request.downloader == "hf-hub" and not source.repo:
+            raise KitError(
+                f"hf-hub cannot fetch {transfer.file.path}, which is not on the hub",
+                fix="leave --downloader out",
+            )
+        _fetch(request, transfer, addresses[transfer.file.path], reporter)
+
+
+def _fetch(request: Request, transfer: FileTransfer, located: Located, reporter: Reporter) -> None:
+    mirrors, transfer.mirrors = transfer.mirrors, []  # our own connections fetch nothing of it
     for _ in range(ATTEMPTS):
-        reason = _attempt(order, work, stalled_seconds, advanced)
-        if not reason:
+        if transfer.file.bytes:
+            _download(request, transfer, located, reporter)
+        if _verify(request, transfer, reporter):
             return
-    raise KitError(
-        f"{name} failed {ATTEMPTS} times at {work.file.path}: {reason}",
-        fix="use the kit's own downloader: leave --downloader out",
+    found = transfer.segments[-1].digest.hexdigest()
+    raise hashing.Damaged(replace(transfer, mirrors=mirrors), found)
+
+
+def _download(request: Request, transfer: FileTransfer, located: Located, reporter: Reporter) -> None:
+    """Let the other downloader make the part file, and open it."""
+
+    def advanced(count: int) -> None:
+        transfer.fetched_bytes, transfer.state = count, "running"
+        reporter.update([transfer])
+
+    external_process.download(
+        request.downloader,
+        transfer,
+        located,
+        transfer.file.source or request.manifest.source,
+        endpoint=request.endpoint,
+        token=request.token,
+        stalled_seconds=request.patience.stalled * 3,
+        advanced=advanced,
     )
+    transfer.descriptor = os.open(transfer.part, os.O_RDWR | os.O_CLOEXEC)
 
 
-def _attempt(
-    order: dict[str, Any], work: Work, stalled_seconds: float, advanced: Callable[[int], None]
-) -> str:
-    """Why it failed; empty when the file is whole."""
-    _discard(work)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "bootstrap.fetch.external"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert child.stdin is not None and child.stderr is not None
-    child.stdin.write(json.dumps(order).encode())  # not as arguments: others on the box can read those
-    child.stdin.close()
-    seen, seen_at = -1, time.monotonic()
-    try:
-        while child.poll() is None:
-            count = _on_disk(work.part)
-            if count != seen:
-                seen, seen_at = count, time.monotonic()
-                advanced(min(count, work.file.bytes))
-            elif time.monotonic() - seen_at > stalled_seconds:
-                return f"nothing came for {stalled_seconds:.0f} s"
-            time.sleep(0.1)
-        if child.returncode:
-            return (
-                child.stderr.read().decode(errors="replace").strip()[-300:] or f"exit code {child.returncode}"
-            )
-        size = work.part.stat().st_size
-        return "" if size == work.file.bytes else f"it brought {size} bytes of {work.file.bytes}"
-    finally:
-        child.kill()
-        child.wait()
-        child.stderr.close()
+def _verify(request: Request, transfer: FileTransfer, reporter: Reporter) -> bool:
+    """Whether the part file holds the right bytes; it then has its final name."""
+    transfer.fetched_bytes, transfer.state = 0, "verifying"
+    transfer.finished = transfer.closing = False
+    transfer.bad.clear()
+    transfer.plan(set(range(transfer.pieces)))
+    transfer.set_segments()
 
+    def finish(transfer: FileTransfer) -> None:
+        if not transfer.bad:
+            publish.publish(request, transfer)
 
-def _discard(work: Work) -> None:
-    if work.journal:
-        work.journal.remove()  # it speaks of our own part
-    work.part.unlink(missing_ok=True)
-    shutil.rmtree(_folder(work.part), ignore_errors=True)
-
-
-def _folder(part: Path) -> Path:
-    """Where huggingface_hub works, below which it has its own names."""
-    return part.with_name(part.name + ".hub")
-
-
-def _on_disk(part: Path) -> int:
-    places = [part]
-    for folder, _, names in os.walk(_folder(part)):
-        places += [Path(folder, name) for name in names]
-    count = 0
-    for place in places:
-        with suppress(OSError):  # it was renamed meanwhile
-            count += place.stat().st_blocks * 512
-    return count
-
-
-def main() -> int:
-    """Do what stdin asks for; the reason of a failure goes to stderr, without any address."""
-    order = json.load(sys.stdin)
-    part = Path(order["part"])
-    try:
-        if order["downloader"] == "hf-transfer":
-            import hf_transfer
-
-            headers = {"authorization": f"Bearer {order['token']}"} if order["token"] else {}
-            hf_transfer.download(order["url"], str(part), CONNECTIONS, CHUNK_BYTES, 3, 5, headers)
-        else:
-            from huggingface_hub import hf_hub_download
-
-            found = hf_hub_download(
-                order["repo"],
-                order["path"],
-                revision=order["revision"],
-                local_dir=_folder(part),
-                token=order["token"] or False,
-                endpoint=order["endpoint"],
-            )
-            Path(found).replace(part)
-            shutil.rmtree(_folder(part), ignore_errors=True)
-    except Exception as error:
-        print(f"{type(error).__name__}: {str(error).split('http')[0]}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    Session([transfer], finish=finish).run(lambda: reporter.update([transfer]))
+    return not transfer.bad

@@ -37,17 +37,17 @@ class Located:
         return Origin.of(self.url)
 
 
-class Site(Protocol):
-    """One place that has a source's files."""
+class Mirror(Protocol):
+    """One place that has a source's files: the hub itself, a mirror of it, or an https folder."""
 
     name: str
 
     def locate(self, file: File) -> Located:
-        """Ask for the file's address; KitError when that cannot work, TryAgain when it may."""
+        """Ask for the file's address; KitError when that cannot succeed, TryAgain when it may."""
         ...
 
 
-class HubSite:
+class HubMirror:
     """A hub, or a mirror that answers the same requests (which gets no token)."""
 
     def __init__(self, endpoint: str, source: Source, licence: Licence, token: str | None) -> None:
@@ -90,7 +90,7 @@ class HubSite:
         raise KitError(f"{self.name} redirects {file.path} in circles", fix="check HF_ENDPOINT")
 
 
-class UrlSite:
+class UrlMirror:
     """An https folder: redirects are followed, no token is ever sent."""
 
     def __init__(self, folder: str) -> None:
@@ -104,7 +104,7 @@ class UrlSite:
             if head.status in REDIRECTS and "location" in head.headers:
                 url = urljoin(url, head.headers["location"])
                 continue
-            if head.status in (403, 405, 501):  # signed for GET alone: the first range will tell
+            if head.status in (403, 405, 501):  # signed for GET alone: the first range will show it
                 return Located(url, None, None, None, None, None)
             if head.status not in (200, 206):
                 raise errors.of_status(head, Origin.of(url), file.path)
@@ -154,14 +154,14 @@ def _good_until(url: str, date: str | None) -> float | None:
     return None if life is None else time.monotonic() + 0.8 * max(life, 0.0)
 
 
-def sites(
-    source: Source, licence: Licence, token: str | None, endpoint: str, mirrors: tuple[str, ...]
-) -> list[Site]:
-    """Who has the files of this source, the hub first."""
+def mirrors_of(
+    source: Source, licence: Licence, token: str | None, endpoint: str, others: tuple[str, ...]
+) -> list[Mirror]:
+    """All that have the files of this source, the hub first; ``others`` are addresses of its mirrors."""
     if source.url:
-        return [UrlSite(source.url)]
-    with_token: list[Site] = [HubSite(endpoint, source, licence, token)]
-    return with_token + [HubSite(mirror, source, licence, None) for mirror in mirrors]
+        return [UrlMirror(source.url)]
+    with_token: list[Mirror] = [HubMirror(endpoint, source, licence, token)]
+    return with_token + [HubMirror(mirror, source, licence, None) for mirror in others]
 
 
 def in_cache(source: Source, file: File) -> Path | None:
@@ -180,4 +180,4 @@ def in_cache(source: Source, file: File) -> Path | None:
     return Path(found).resolve()
 
 
-__all__ = ["HubSite", "Located", "Site", "TryAgain", "UrlSite", "ask", "in_cache", "sites"]
+__all__ = ["HubMirror", "Located", "Mirror", "TryAgain", "UrlMirror", "ask", "in_cache", "mirrors_of"]

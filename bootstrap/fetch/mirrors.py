@@ -1,101 +1,116 @@
-"""Where a file can be had: which site a connection uses, the address there, who is left out."""
+"""Where a file can be had: which mirror a connection uses, the address there, who is left out."""
 
 from __future__ import annotations
 
 import threading
 import time
 
+from bootstrap.errors import KitError
 from bootstrap.fetch import errors
-from bootstrap.fetch.hub import Located, Site
-from bootstrap.fetch.transfer import Work
+from bootstrap.fetch.hub import Located, Mirror
+from bootstrap.fetch.transfer import FileTransfer
 
 
-class Sites:
-    """What all connections have learnt of the hub and its mirrors. ``lock`` is the engine's."""
+class Mirrors:
+    """What all connections have learnt of the hub and its mirrors.
 
-    def __init__(self, lock: threading.Condition) -> None:
+    ``lock`` is the session's. ``strikes`` nonsense answers in a row end the use of a mirror.
+    """
+
+    def __init__(self, lock: threading.Condition, *, strikes: int) -> None:
         self._lock = lock
+        self._strikes = strikes
         self._rates: dict[str, float] = {}
         self._dropped: set[str] = set()
         self._nonsense: dict[str, int] = {}
         self._located: dict[tuple[str, str], Located] = {}
         self._asking: dict[tuple[str, str], threading.Lock] = {}
 
-    def choose(self, last_name: str, number: int, work: Work) -> Site:
-        """The site a connection used last, while it is not far behind the fastest; the hub after damage.
+    def choose(self, last_name: str, number: int, transfer: FileTransfer) -> Mirror:
+        """The mirror a connection used last, while it is not far behind the fastest; the hub after damage.
 
         ``number`` spreads connections that have used none over the good ones.
         """
         with self._lock:
-            alive = [site for site in work.sites if site.name not in self._dropped] or work.sites
-            if work.restarts or work.strikes:
+            alive = [
+                mirror for mirror in transfer.mirrors if mirror.name not in self._dropped
+            ] or transfer.mirrors
+            if transfer.restarts or transfer.strikes:
                 return alive[0]
-            best = max((self._rates.get(site.name, 0.0) for site in alive), default=0.0)
+            best = max((self._rates.get(mirror.name, 0.0) for mirror in alive), default=0.0)
             good = [s for s in alive if self._rates.get(s.name, best) >= best / 2]
-            for site in good:
-                if site.name == last_name:
-                    return site
+            for mirror in good:
+                if mirror.name == last_name:
+                    return mirror
             return good[number % len(good)]
 
-    def measured(self, site: Site, rate: float) -> None:
+    def measured(self, mirror: Mirror, rate: float) -> None:
         """A connection's rate over one part, as the mirrors are compared by."""
         with self._lock:
-            before = self._rates.get(site.name)
-            self._rates[site.name] = rate if before is None else 0.7 * before + 0.3 * rate
+            before = self._rates.get(mirror.name)
+            self._rates[mirror.name] = rate if before is None else 0.7 * before + 0.3 * rate
 
-    def know(self, work: Work, site: Site, located: Located) -> None:
+    def remember(self, transfer: FileTransfer, mirror: Mirror, located: Located) -> None:
         """An address that was asked for before the fetch began."""
-        self._located[(work.file.path, site.name)] = located
+        self._located[(transfer.file.path, mirror.name)] = located
 
-    def locate(self, work: Work, site: Site) -> Located:
-        """The file's address at this site, asked once for all connections and again when it grows old."""
-        key = (work.file.path, site.name)
+    def locate(self, transfer: FileTransfer, mirror: Mirror) -> Located:
+        """The file's address at this mirror, asked once for all connections and again when it grows old."""
+        key = (transfer.file.path, mirror.name)
         with self._lock:
             asking = self._asking.setdefault(key, threading.Lock())
         with asking:
             known = self._located.get(key)
             if known is None or (known.good_until is not None and time.monotonic() > known.good_until):
-                known = site.locate(work.file)
-                _agree(known, work, site)
+                known = mirror.locate(transfer.file)
+                _agree(known, transfer, mirror)
                 self._located[key] = known
             return known
 
-    def forget(self, work: Work, site: Site, located: Located) -> None:
+    def forget(self, transfer: FileTransfer, mirror: Mirror, located: Located) -> None:
         """This address is used up; the next connection asks for a new one."""
-        key = (work.file.path, site.name)
+        key = (transfer.file.path, mirror.name)
         with self._lock:
             if self._located.get(key) is located:
                 del self._located[key]
 
-    def spoke_nonsense(self, site: Site) -> int:
-        """How many answers in a row, of all connections, made no sense."""
-        with self._lock:
-            count = self._nonsense[site.name] = self._nonsense.get(site.name, 0) + 1
-            return count
+    def count_nonsense(self, mirror: Mirror, transfer: FileTransfer, why: str) -> None:
+        """An answer made no sense. After too many in a row, of all connections, the mirror is dropped.
 
-    def spoke_sense(self) -> None:
+        Raises KitError when no other is left.
+        """
+        with self._lock:
+            count = self._nonsense[mirror.name] = self._nonsense.get(mirror.name, 0) + 1
+        if count >= self._strikes and not self.drop(mirror.name, transfer):
+            raise KitError(
+                f"{mirror.name} cannot be used for {transfer.file.path}: {why}",
+                fix="name another mirror, or bypass the proxy between this box and the hub",
+            )
+
+    def clear_nonsense(self) -> None:
         """Bytes came that could be used."""
         self._nonsense.clear()
 
-    def drop(self, name: str, work: Work) -> bool:
-        """Stop using a site that fails while another is left; False when it is the last."""
+    def drop(self, name: str, transfer: FileTransfer) -> bool:
+        """Stop using a mirror that fails while another is left; False when it is the last."""
         with self._lock:
-            others = [s for s in work.sites if s.name != name and s.name not in self._dropped]
+            others = [s for s in transfer.mirrors if s.name != name and s.name not in self._dropped]
             if others:
                 self._dropped.add(name)
             return bool(others)
 
 
-def _agree(found: Located, work: Work, site: Site) -> None:
-    """A site whose own words say that it has something else is not asked for bytes."""
-    said = found.git_oid if work.by_git else found.sha256
-    if said and work.expected and said != work.expected:
-        raise errors.SiteError(
-            f"{site.name} has another {work.file.path}: its digest is {said}, expected {work.expected}",
+def _agree(found: Located, transfer: FileTransfer, mirror: Mirror) -> None:
+    """A mirror that announces other content is not asked for bytes."""
+    digest = found.git_oid if transfer.by_git else found.sha256
+    if digest and transfer.expected and digest != transfer.expected:
+        raise errors.MirrorError(
+            f"{mirror.name} has another {transfer.file.path}: its digest is {digest},"
+            f" expected {transfer.expected}",
             fix="leave this mirror out",
         )
-    if found.bytes not in (None, work.file.bytes):
-        raise errors.SiteError(
-            f"{site.name} has {found.bytes} bytes of {work.file.path}, not {work.file.bytes}",
+    if found.bytes not in (None, transfer.file.bytes):
+        raise errors.MirrorError(
+            f"{mirror.name} has {found.bytes} bytes of {transfer.file.path}, not {transfer.file.bytes}",
             fix="correct the manifest, or leave this mirror out",
         )

@@ -40,7 +40,7 @@ Report = Callable[[Progress], None]
 
 
 class Meter:
-    """Turns counts into rates and tells ``report``, at most four times a second."""
+    """Turns counts into rates and calls ``report``, at most four times a second."""
 
     def __init__(self, report: Report, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._report = report
@@ -49,7 +49,7 @@ class Meter:
         self._reported_at = float("-inf")
         self.note: str | None = None
 
-    def tell(self, files: tuple[FileProgress, ...], *, now: bool = False) -> None:
+    def report(self, files: tuple[FileProgress, ...], *, now: bool = False) -> None:
         """Report these files; ``now`` also when the last report was a moment ago."""
         at = self._clock()
         if not now and at - self._reported_at < REPORT_SECONDS:

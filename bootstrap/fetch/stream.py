@@ -1,4 +1,4 @@
-"""One connection's thread: takes parts, asks for their range, hands over what arrives."""
+"""One connection's thread: takes ranges, requests them, hands over what arrives."""
 
 from __future__ import annotations
 
@@ -7,61 +7,67 @@ import random
 import re
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from bootstrap.errors import KitError
 from bootstrap.fetch import errors
 from bootstrap.fetch.connection import Connection, Head, Origin, Unzipped, target_of
+from bootstrap.fetch.control import Control
 from bootstrap.fetch.errors import TryAgain
 from bootstrap.fetch.hashing import new_block
-from bootstrap.fetch.hub import Located, Site
-from bootstrap.fetch.transfer import Part, Work
-
-if TYPE_CHECKING:
-    from bootstrap.fetch.scheduler import Engine
+from bootstrap.fetch.hub import Located, Mirror
+from bootstrap.fetch.landing import Landing
+from bootstrap.fetch.mirrors import Mirrors
+from bootstrap.fetch.scheduler import Scheduler
+from bootstrap.fetch.transfer import FileTransfer, Range
 
 ANSWER_SECONDS = 30.0
 FIRST_BACKOFF_SECONDS = 0.25
 LONGEST_BACKOFF_SECONDS = 20.0
 BURST_SECONDS = 0.2  # what the server had written before anybody read comes faster than the link
-PORTION_SECONDS = 0.2  # of a connection's bytes, before the engine hears of them
+PORTION_SECONDS = 0.2  # of a connection's bytes, before they are handed over
 LOOKING_PORTION_SECONDS = 0.05  # two or more in each look at the rate
 SMALLEST_PORTION_BYTES = 256 * 1024
 
 
 class Stream(threading.Thread):
-    """Runs until the engine has no more parts for it."""
+    """Runs until the scheduler has no more ranges for it."""
 
-    def __init__(self, engine: Engine, number: int) -> None:
+    def __init__(
+        self, number: int, control: Control, scheduler: Scheduler, landing: Landing, mirrors: Mirrors
+    ) -> None:
         super().__init__(name="stream", daemon=True)
-        self._engine = engine
-        self.number = number
+        self._number = number
+        self._control = control
+        self._scheduler = scheduler
+        self._landing = landing
+        self._mirrors = mirrors
         self._connection: Connection | None = None
-        self.block = new_block()
+        self._block = new_block()
         self._failures = 0
         self._refusals = 0
         self._first_at = math.inf
-        self.part: Part | None = None
-        self.heard_at = time.monotonic()
-        self.site_name = "the server"
+        self.wanted: Range | None = None
+        self.received_at = time.monotonic()
+        self.mirror_name = "the server"
         self.rate = 0.0
         self.answer_seconds = 0.0
 
     def run(self) -> None:
         try:
-            while (part := self._engine.take(self)) is not None:
-                self._serve(part)
+            while (wanted := self._scheduler.take(self)) is not None:
+                self._serve(wanted)
         except BaseException as error:
-            self._engine.fail(error)
+            self._control.fail(error)
         finally:
-            self.part = None
+            self.wanted = None
             self._close()
 
-    def works(self, now: float) -> bool:
-        """Whether it brings bytes at its usual rate: what lay in buffers at first says nothing of it."""
-        return now - self._first_at > BURST_SECONDS and now - self.heard_at < 1.5
+    def is_steady(self, now: float) -> bool:
+        """Whether it brings bytes at its usual rate: what lay in buffers at first says nothing about it."""
+        return now - self._first_at > BURST_SECONDS and now - self.received_at < 1.5
 
     def abort(self) -> None:
+        """End the request under way; from any thread."""
         connection = self._connection
         if connection is not None:
             connection.abort()
@@ -71,65 +77,51 @@ class Stream(threading.Thread):
             self._connection.close()
             self._connection = None
 
-    def _serve(self, part: Part) -> None:
-        self.heard_at = time.monotonic()
-        self.part = part
-        site = self._engine.sites.choose(self.site_name, self.number, part.work)
-        self.site_name = site.name
+    def _serve(self, wanted: Range) -> None:
+        self.received_at = time.monotonic()
+        self.wanted = wanted
+        mirror = self._mirrors.choose(self.mirror_name, self._number, wanted.transfer)
+        self.mirror_name = mirror.name
         why: TryAgain | None = None
         try:
-            self._fetch(part, site)
+            self._fetch(wanted, mirror)
             self._failures = self._refusals = 0
             if self.rate:
-                self._engine.sites.measured(site, self.rate)
+                self._mirrors.measured(mirror, self.rate)
         except TryAgain as reason:
             why = reason
         except KitError as error:
-            if isinstance(error, errors.SiteError) and self._engine.sites.drop(site.name, part.work):
+            if isinstance(error, errors.MirrorError) and self._mirrors.drop(mirror.name, wanted.transfer):
                 why = TryAgain(error.problem)
             else:
                 raise
         finally:
-            self.part = None
-            self._engine.end_whole(part.work, self)
-            with self._engine.lock:
-                was_taken = part not in part.work.flying or part.pos >= part.end
-                part.work.give_back(part)
-                self._engine.lock.notify_all()
+            self.wanted = None
+            is_complete = self._scheduler.give_back(wanted, self)
         if why is not None:
             self._close()
-            if not was_taken or why.is_nonsense:
-                self._recover(why, site, part.work)
+            if not is_complete or why.is_nonsense:
+                self._recover(why, mirror, wanted.transfer)
 
-    def _recover(self, why: TryAgain, site: Site, work: Work) -> None:
+    def _recover(self, why: TryAgain, mirror: Mirror, transfer: FileTransfer) -> None:
         if why.is_nonsense:
-            count = self._engine.sites.spoke_nonsense(site)
-            if count >= self._engine.patience.strikes and not self._engine.sites.drop(site.name, work):
-                raise KitError(
-                    f"{site.name} cannot be used for {work.file.path}: {why.why}",
-                    fix="name another mirror, or bypass the proxy between this box and the hub",
-                )
-        self._engine.stumbled(self, why)
+            self._mirrors.count_nonsense(mirror, transfer, why.why)
+        self._scheduler.failed(why)
         if why.url_is_old:
             return
         self._failures += 1
         if self._failures >= 4:
-            self._engine.sites.drop(site.name, work)
+            self._mirrors.drop(mirror.name, transfer)
         backoff = min(FIRST_BACKOFF_SECONDS * 2 ** (self._failures - 1), LONGEST_BACKOFF_SECONDS)
-        self._pause(max(why.wait_seconds or 0.0, backoff * random.uniform(0.5, 1.0)))  # noqa: S311 (jitter)
+        jitter = random.uniform(0.5, 1.0)  # noqa: S311
+        self._control.pause(max(why.wait_seconds or 0.0, backoff * jitter))
 
-    def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        with self._engine.lock:
-            while not self._engine.stopping and (left := until - time.monotonic()) > 0:
-                self._engine.lock.wait(left)
-
-    def _fetch(self, part: Part, site: Site) -> None:
-        located = self._engine.sites.locate(part.work, site)
-        self.heard_at = time.monotonic()
+    def _fetch(self, wanted: Range, mirror: Mirror) -> None:
+        located = self._mirrors.locate(wanted.transfer, mirror)
+        self.received_at = time.monotonic()
         connection = self._connect(located.origin)
-        with self._engine.lock:
-            first, last = part.pos, part.end - 1
+        with self._control.lock:
+            first, last = wanted.pos, wanted.end - 1
         if last < first:
             return  # another connection took all of it meanwhile
         headers = {"Range": f"bytes={first}-{last}"}
@@ -138,15 +130,18 @@ class Stream(threading.Thread):
         try:
             began = time.monotonic()
             head = connection.request("GET", target_of(located.url), headers, seconds=ANSWER_SECONDS)
-            self.heard_at = time.monotonic()
-            self.answer_seconds = self.heard_at - began
+            self.received_at = time.monotonic()
+            self.answer_seconds = self.received_at - began
             if head.status == 206:
-                self._check_range(head, part, located.origin)
-                self._receive(part, connection)
+                _check_range(head, wanted, located.origin)
+                self._landing.check_version(wanted.transfer, head.headers.get("etag"), located.origin)
+                self._receive(wanted, connection)
             elif head.status == 200:
-                self._receive_whole(part, connection, head, located.origin)
+                _check_whole(head, wanted.transfer, located.origin)
+                self._landing.check_version(wanted.transfer, head.headers.get("etag"), located.origin)
+                self._receive_whole(wanted.transfer, connection, head, located.origin)
             else:
-                self._refused(head, part, located, site)
+                self._refused(head, wanted.transfer, located, mirror)
             connection.finish()
         except OSError as error:
             raise errors.of_network(error, located.origin) from error
@@ -157,99 +152,95 @@ class Stream(threading.Thread):
             self._connection = Connection(origin)
         return self._connection
 
-    def _check_range(self, head: Head, part: Part, origin: Origin) -> None:
-        match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", head.headers.get("content-range", "").strip())
-        if not match or int(match[1]) != part.pos:
-            raise TryAgain(f"{origin} answers with another range than was asked for", is_nonsense=True)
-        if match[3] != "*" and int(match[3]) != part.work.file.bytes:
-            raise TryAgain(
-                f"{origin} has {match[3]} bytes of {part.work.file.path}, not {part.work.file.bytes}",
-                is_nonsense=True,
-            )
-        if head.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-            raise TryAgain(f"{origin} compresses a range, which makes it useless", is_nonsense=True)
-        length = head.number("content-length")
-        if length is not None and length != int(match[2]) - int(match[1]) + 1:
-            raise TryAgain(f"{origin} announces {length} bytes for another range", is_nonsense=True)
-        self._check_etag(head, part.work, origin)
-
-    def _check_etag(self, head: Head, work: Work, origin: Origin) -> None:
-        """Where no digest is known, at least no two versions of a file are mixed."""
-        etag = head.headers.get("etag")
-        if work.expected is not None or etag is None or etag.startswith("W/"):
-            return
-        with self._engine.lock:
-            before, work.etag = work.etag, etag
-            if before not in (None, etag):
-                if work.restarts:
-                    raise KitError(
-                        f"{work.file.path} changes on {origin} while it is fetched",
-                        fix="start again when it is complete",
-                    )
-                self._engine.hashing.restart(work)
-                raise TryAgain(f"{work.file.path} changed on {origin} and is fetched again")
-
-    def _receive(self, part: Part, connection: Connection) -> None:
-        began, before = time.monotonic(), part.pos
-        while part.pos < part.end:
-            count = connection.receive(self.block[: min(part.end - part.pos, self._portion_bytes(part))])
+    def _receive(self, wanted: Range, connection: Connection) -> None:
+        began, before = time.monotonic(), wanted.pos
+        while wanted.pos < wanted.end:
+            size = min(wanted.end - wanted.pos, self._portion_bytes(wanted))
+            count = connection.receive(self._block[:size])
             if count == 0:
                 if connection.at_end:
                     raise TryAgain(f"{connection.origin} ended the range early")
-                if self._engine.stopping:
+                if self._control.stopping:
                     return
                 continue
-            self.heard_at = time.monotonic()
-            self._first_at = min(self._first_at, self.heard_at)
-            if not self._engine.arrived(part, self, count):
+            self.received_at = time.monotonic()
+            self._first_at = min(self._first_at, self.received_at)
+            self._block, goes_on = self._landing.land(wanted, self._block, count)
+            if not goes_on:
                 break
-        self.rate = (part.pos - before) / max(time.monotonic() - began, 1e-3)
+        self.rate = (wanted.pos - before) / max(time.monotonic() - began, 1e-3)
 
-    def _portion_bytes(self, part: Part) -> int:
-        """How much to receive before the engine hears of it: large, to be woken seldom, but no longer than
-        the rate can wait to be told."""
-        seconds = LOOKING_PORTION_SECONDS if self._engine.is_looking else PORTION_SECONDS
-        rate = self.rate or part.rate(time.monotonic())
-        return int(min(max(rate * seconds, SMALLEST_PORTION_BYTES), len(self.block)))
+    def _portion_bytes(self, wanted: Range) -> int:
+        """How much to receive before it is handed over: large, so that Python is woken seldom, but no larger
+        than comes before the rate is looked at again."""
+        seconds = LOOKING_PORTION_SECONDS if self._scheduler.is_looking else PORTION_SECONDS
+        rate = self.rate or wanted.rate(time.monotonic())
+        return int(min(max(rate * seconds, SMALLEST_PORTION_BYTES), len(self._block)))
 
-    def _receive_whole(self, part: Part, connection: Connection, head: Head, origin: Origin) -> None:
+    def _receive_whole(
+        self, transfer: FileTransfer, connection: Connection, head: Head, origin: Origin
+    ) -> None:
         """The server ignores ranges: this connection alone reads the file from the front."""
-        work = part.work
-        encoding = head.headers.get("content-encoding", "identity").lower()
-        length = head.number("content-length")
-        if encoding not in ("identity", "", "gzip"):
-            raise TryAgain(f"{origin} answers with encoding {encoding}", is_nonsense=True)
-        if encoding != "gzip" and length not in (None, work.file.bytes):
-            raise TryAgain(
-                f"{origin} sends {length} bytes for {work.file.path}, the manifest says {work.file.bytes}",
-                is_nonsense=True,
-            )
-        self._check_etag(head, work, origin)
-        body = Unzipped(connection) if encoding == "gzip" else connection
-        if not self._engine.begin_whole(part, self):
+        body = Unzipped(connection) if _encoding(head) == "gzip" else connection
+        if not self._scheduler.read_whole(transfer, self):
             self._close()  # another connection reads the file from the front already
             return
-        offset = 0
-        while offset < work.file.bytes:
-            count = body.receive(self.block[: work.file.bytes - offset])
+        offset, total = 0, transfer.file.bytes
+        while offset < total:
+            count = body.receive(self._block[: total - offset])
             if count == 0:
                 if body.at_end:
                     raise TryAgain(
-                        f"{origin} sent {offset} of {work.file.bytes} bytes of {work.file.path}",
-                        is_nonsense=True,
+                        f"{origin} sent {offset} of {total} bytes of {transfer.file.path}", is_nonsense=True
                     )
-                if self._engine.stopping:
+                if self._control.stopping:
                     return
                 continue
-            self.heard_at = time.monotonic()
-            self._first_at = min(self._first_at, self.heard_at)
-            self._engine.arrived_whole(work, self.block[:count], offset)
+            self.received_at = time.monotonic()
+            self._first_at = min(self._first_at, self.received_at)
+            self._landing.land_whole(transfer, self._block[:count], offset)
             offset += count
 
-    def _refused(self, head: Head, part: Part, located: Located, site: Site) -> None:
+    def _refused(self, head: Head, transfer: FileTransfer, located: Located, mirror: Mirror) -> None:
         origin = located.origin
         if head.status in (400, 401, 403, 410) and self._refusals < 3:
             self._refusals += 1
-            self._engine.sites.forget(part.work, site, located)
+            self._mirrors.forget(transfer, mirror, located)
             raise TryAgain(f"the address at {origin} has expired (status {head.status})", url_is_old=True)
-        raise errors.of_status(head, origin, part.work.file.path)
+        raise errors.of_status(head, origin, transfer.file.path)
+
+
+def _encoding(head: Head) -> str:
+    """Of the body; empty when it is sent as it is."""
+    encoding = head.headers.get("content-encoding", "").lower()
+    return "" if encoding == "identity" else encoding
+
+
+def _check_range(head: Head, wanted: Range, origin: Origin) -> None:
+    """A 206 must be the range that was requested, of the file that the manifest describes."""
+    size = wanted.transfer.file.bytes
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", head.headers.get("content-range", "").strip())
+    if not match or int(match[1]) != wanted.pos:
+        raise TryAgain(f"{origin} answers with another range than was asked for", is_nonsense=True)
+    if match[3] != "*" and int(match[3]) != size:
+        raise TryAgain(
+            f"{origin} has {match[3]} bytes of {wanted.transfer.file.path}, not {size}", is_nonsense=True
+        )
+    if _encoding(head):
+        raise TryAgain(f"{origin} compresses a range, which makes it useless", is_nonsense=True)
+    length = head.number("content-length")
+    if length is not None and length != int(match[2]) - int(match[1]) + 1:
+        raise TryAgain(f"{origin} announces {length} bytes for another range", is_nonsense=True)
+
+
+def _check_whole(head: Head, transfer: FileTransfer, origin: Origin) -> None:
+    """A 200 must be the whole file, as it is or gzipped."""
+    encoding, length = _encoding(head), head.number("content-length")
+    if encoding not in ("", "gzip"):
+        raise TryAgain(f"{origin} answers with encoding {encoding}", is_nonsense=True)
+    if not encoding and length not in (None, transfer.file.bytes):
+        raise TryAgain(
+            f"{origin} sends {length} bytes for {transfer.file.path},"
+            f" the manifest says {transfer.file.bytes}",
+            is_nonsense=True,
+        )

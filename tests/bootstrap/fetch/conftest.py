@@ -12,8 +12,9 @@ import pytest
 
 from bootstrap import fetch
 from bootstrap.choose.manifest import Manifest
-from bootstrap.fetch import Progress, request
-from bootstrap.fetch.scheduler import Patience
+from bootstrap.fetch import Progress, run
+from bootstrap.fetch.patience import Patience
+from bootstrap.fetch.request import Request
 from tests import hub
 from tests.hub import Hub, Repo
 
@@ -45,7 +46,7 @@ class Model:
     told: list[Progress] = field(default_factory=list)
 
     def fetch(self, **changes: Any) -> dict[str, Path]:
-        order = request.Order(
+        request = Request(
             manifest=self.manifest,
             home=self.home,
             token=None,
@@ -56,7 +57,7 @@ class Model:
             connections=None,
             patience=QUICK,
         )
-        return request.run(replace(order, **changes), self.told.append)
+        return run.run(replace(request, **changes), self.told.append)
 
     @property
     def home(self) -> Path:

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.fetch.bottleneck import Limit
+from bootstrap.fetch.bottleneck import Bottleneck
 from tests.bootstrap.fetch.conftest import BIG, MIB, Model
 
 MB = 1_000_000
 THROTTLE = Path("/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device")
 
 
-def seen(*seconds: tuple[float, float, int]) -> Limit:
+def seen(*seconds: tuple[float, float, int]) -> Bottleneck:
     """For each second the MB received, the part of the connections' time spent writing, and how many."""
-    limit, now, received, writing = Limit(), 0.0, 0, 0.0
+    limit, now, received, writing = Bottleneck(), 0.0, 0, 0.0
     limit.see(now, received=0, write_seconds=0.0, connections=0)
     for rate, share, connections in seconds:
         for _ in range(20):
@@ -53,7 +53,7 @@ def test_where_the_link_was_never_seen_only_the_disk_is_told() -> None:
 
 
 def test_writing_out_what_memory_has_taken_is_told_while_it_lasts() -> None:
-    limit, downloaded = Limit(), 500 * MB
+    limit, downloaded = Bottleneck(), 500 * MB
     notes = []
     with limit.flushing():
         for tick in range(120):

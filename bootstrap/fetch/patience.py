@@ -1,0 +1,15 @@
+"""How long a fetch waits for what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Patience:
+    """In seconds, where nothing else is said."""
+
+    without_progress: float = 120.0
+    to_begin: float = 45.0  # nothing at all has arrived yet: more likely a mistake than a hiccup
+    stalled: float = 10.0
+    strikes: int = 5  # nonsense answers in a row, before a mirror is dropped
