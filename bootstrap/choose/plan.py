@@ -13,6 +13,8 @@ from bootstrap.choose.family import Family
 from bootstrap.choose.manifest import Limits, Manifest
 from bootstrap.choose.profile import Choice
 
+__all__ = ["Limits", "Plan"]  # with the values that a plan holds
+
 
 class Plan(BaseModel):
     """Written by bootstrap; read by services; never changed by them."""

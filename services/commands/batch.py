@@ -16,7 +16,7 @@ from bootstrap import settings
 from bootstrap.errors import KitError
 from bootstrap.terminal import Terminal, duration
 from services import parameters
-from services.commands import clip_maker, flags, options
+from services.commands import clip_maker, connect, flags, options
 
 # Also those that are refused: a photo that makes no clip is told, not passed over.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".bmp", ".tif", ".tiff")
@@ -73,7 +73,7 @@ async def _all(
     *,
     force: bool,
 ) -> None:
-    async with clip_maker.start(configuration, os.environ, terminal) as chosen:
+    async with connect.maker(configuration, os.environ, terminal) as chosen:
         if "image" not in chosen.inputs:
             raise KitError(f"{chosen.model} takes no photo", fix="choose a model that does: kinokit models")
         for number, (photo, clip) in enumerate(work, 1):

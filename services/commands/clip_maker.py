@@ -1,21 +1,16 @@
-"""Whoever makes a clip for a command: the service that runs already, or a GPU child of the command's own."""
+"""What commands ask of the maker of their clips, whoever that is."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bootstrap import data_directory
 from bootstrap.errors import KitError
-from bootstrap.launch import location
-from bootstrap.settings import Configuration
-from bootstrap.terminal import Terminal, duration
+from bootstrap.terminal import duration
 from services import parameters
-from services.front import images
-from services.front.settings import MAX_IMAGE_BYTES
+from services.parameters import images
 
 Told = Callable[[str], None]  # one line about how far it is
 
@@ -46,41 +41,6 @@ class Maker(Protocol):
         """Make one clip. Raises ``Failed`` when this one cannot be made, ``KitError`` when none can."""
 
 
-@asynccontextmanager
-async def start(
-    configuration: Configuration, env: Mapping[str, str], terminal: Terminal
-) -> AsyncIterator[Maker]:
-    """The running service of the data directory, else the model in a process of our own."""
-    settings = configuration.settings
-    here = location.of(settings, env)
-    record = data_directory.running(here.data_dir)
-    if record is not None and "local_url" in record:
-        from services.commands import served  # needs no model
-
-        async with served.connect(record, terminal) as maker:
-            _same_model(maker, configuration)
-            yield maker
-        return
-    from services.commands import local  # brings the boot
-
-    async with local.boot(settings, here.data_dir, env, terminal) as maker:
-        yield maker
-
-
-def _same_model(maker: Maker, configuration: Configuration) -> None:
-    """A model that was asked for by name is not silently replaced by the one that happens to run."""
-    asked = configuration.settings.model
-    if (
-        configuration.sources["model"].startswith("flag")
-        and asked != maker.model
-        and Path(asked).stem != maker.model
-    ):
-        raise KitError(
-            f"the service that runs has the model {maker.model}, and {asked} was asked for",
-            fix=f"leave --model away, or end the service first: kinokit down; kinokit up --model {asked}",
-        )
-
-
 def photo(path: Path) -> images.Picture:
     """The file, checked as the service checks it and told before a model is loaded. Raises ``Failed``."""
     if path.is_dir():
@@ -92,7 +52,7 @@ def photo(path: Path) -> images.Picture:
     except OSError as error:
         raise Failed(f"{path} cannot be read: {error.strerror}", fix="check its rights") from error
     try:
-        return images.check(data, max_bytes=MAX_IMAGE_BYTES)
+        return images.check(data, max_bytes=images.MAX_BYTES)
     except parameters.RequestError as error:
         raise Failed(f"{path}: {error.problem}", fix=error.fix) from error
 

@@ -14,7 +14,7 @@ from bootstrap import settings
 from bootstrap.errors import KitError
 from bootstrap.terminal import Terminal, duration
 from services import parameters
-from services.commands import clip_maker, flags, options
+from services.commands import clip_maker, connect, flags, options
 
 
 def generate(
@@ -55,7 +55,7 @@ async def _generate(
     image: Path | None,
     target: Path,
 ) -> clip_maker.Made:
-    async with clip_maker.start(configuration, os.environ, terminal) as chosen:
+    async with connect.maker(configuration, os.environ, terminal) as chosen:
         return await chosen.make(given, image, target, terminal.live)
 
 

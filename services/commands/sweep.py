@@ -17,7 +17,7 @@ from bootstrap import settings
 from bootstrap.errors import KitError
 from bootstrap.terminal import Terminal, duration
 from services import parameters
-from services.commands import clip_maker, flags, options
+from services.commands import clip_maker, connect, flags, options
 from services.commands.generate import check_output
 from services.video import sweep as sweeps
 
@@ -78,7 +78,7 @@ async def _clips(
     folder: Path,
 ) -> list[sweeps.Cell]:
     cells = []
-    async with clip_maker.start(configuration, os.environ, terminal) as chosen:
+    async with connect.maker(configuration, os.environ, terminal) as chosen:
         for number, run in enumerate(runs, 1):
             place = f"[{number}/{len(runs)}] {name} {run[name]}"
             clip = folder / f"{image.stem}-{name}-{run[name]}.mp4"

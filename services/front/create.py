@@ -16,13 +16,12 @@ from fastapi import Request
 
 from bootstrap.choose.plan import Plan
 from services import parameters
-from services.front import images
 from services.front.context import Context
 from services.front.errors import ApiError
-from services.front.images import Picture
 from services.front.openai import body
 from services.front.openai.body import Body
-from services.parameters import NAMES, Parameters
+from services.parameters import NAMES, Parameters, images
+from services.parameters.images import Picture
 from services.queue.job import Full, Job, KeyReused, NewJob
 from services.video import fit
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bootstrap.launch import listener
+from services.parameters import images
 
 MIB = 1024**2
 DAY_SECONDS = 24 * 3600
-MAX_IMAGE_BYTES = 25 * MIB
 MAX_QUEUED = 100  # more is refused, so that nobody waits for hours without knowing it
 
 
@@ -23,7 +23,7 @@ class Settings:
     auth: bool = True  # the token is asked for; off only where nobody else can reach the port
     database_url: str | None = None  # None: jobs.db in the data directory
     max_queued: int = MAX_QUEUED
-    max_image_bytes: int = MAX_IMAGE_BYTES
+    max_image_bytes: int = images.MAX_BYTES
     max_content_bytes: int = 4096 * MIB
     keep_seconds: float | None = None  # finished videos are purged after this; None: kept for ever
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bootstrap.choose.manifest import Limits
+from bootstrap.choose.plan import Limits
 from services.parameters.error import RequestError
 
 Size = tuple[int, int]  # width, height in pixels

@@ -64,12 +64,7 @@ WITH_TORCH = ("services.engines", "services.worker.child")
 # What still breaks a rule, as "importer imported". It shrinks; nothing is added.
 KNOWN = {
     "bootstrap.fetch.stream bootstrap.fetch.scheduler",
-    "services.commands.clip_maker services.commands.local",
-    "services.commands.clip_maker services.commands.served",
-    "services.commands.clip_maker services.front.images",
-    "services.commands.clip_maker services.front.settings",
     "services.engines.svd.kernels services.engines.svd.ops",
-    "services.parameters.limits bootstrap.choose.manifest",
     "services.worker.child bootstrap.choose.profile",
     "services.worker.child bootstrap.choose.reading",
     "services.worker.worker services.queue.job",

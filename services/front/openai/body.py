@@ -15,10 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from services import parameters
-from services.front import images
 from services.front.errors import ApiError
 from services.front.settings import MIB
-from services.parameters import RequestError
+from services.parameters import RequestError, images
 
 IMAGE_FIELDS = ("input_reference", "image_reference")
 OWN_FIELDS = ("model", "user", "priority", *IMAGE_FIELDS)  # beside the parameter table

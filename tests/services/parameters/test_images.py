@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from services.front import images
-from services.parameters import RequestError
+from services.parameters import RequestError, images
 
 LIMIT = 2**20
 

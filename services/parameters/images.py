@@ -6,10 +6,11 @@ import io
 import warnings as python_warnings
 from dataclasses import dataclass
 
-from services.front.settings import MIB
-from services.parameters import RequestError
+from services.parameters.error import RequestError
 
 PARAM = "input_reference"
+MIB = 1024**2
+MAX_BYTES = 25 * MIB
 MAX_PIXELS = 50_000_000  # 200 MB once decoded
 MIN_SIDE = 32
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "AVIF": ".avif"}
