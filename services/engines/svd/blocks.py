@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from services.engines.svd import ops
 from services.engines.svd.modules import time_embedding, transformer, vae
 from services.engines.svd.modules.residual import SpatioTemporalResBlock, TimeMixer
-from services.engines.svd.ops import Norm, Stats
+from services.engines.svd.ops import Norm
+from services.engines.svd.statistics import Stats
 
 
 @dataclass

@@ -21,7 +21,8 @@ from services.engines.base import Cancel, Cancelled
 from services.engines.svd import ops
 from services.engines.svd.blocks import Conv, Resnet, SelfAttention, Upsample
 from services.engines.svd.modules import vae
-from services.engines.svd.ops import Norm, Stats
+from services.engines.svd.ops import Norm
+from services.engines.svd.statistics import Stats
 
 
 @dataclass

@@ -2,37 +2,20 @@
 
 With channels last no step has to move data around: a linear layer, a convolution over space, one over time
 and attention all read the same memory. On an NVIDIA GPU the steps that only move memory are fused in
-``kernels``; elsewhere the same arithmetic is plain PyTorch.
+``kernels``, which need Triton and are imported when they run; elsewhere the same arithmetic is plain PyTorch.
 """
 # Triton's launchers and a few of PyTorch's methods have no types.
 # mypy: disable-error-code="no-any-return,no-untyped-call"
 
 from __future__ import annotations
 
-from functools import cache
-from types import ModuleType
-from typing import Any, NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-# cuDNN first: on Hopper 1.65 times as fast as FlashAttention-2 for heads of 64.
-ATTENTION = [
-    SDPBackend.CUDNN_ATTENTION,
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-]
-
-
-class Stats(NamedTuple):
-    """Mean and sum of squared differences of each channel in blocks of ``rows`` pixels: float32 [N, K, C]."""
-
-    mean: Tensor
-    m2: Tensor
-    rows: int  # in a full block; the last block of a picture may be shorter
+from services.engines.kernels import attention as dense
+from services.engines.kernels import dispatch
+from services.engines.svd.statistics import Stats
 
 
 class Norm(nn.Module):
@@ -44,22 +27,12 @@ class Norm(nn.Module):
         self.groups = source.num_groups if isinstance(source, nn.GroupNorm) else 0
 
 
-def fused(x: Tensor) -> Any:
-    """The module of fused kernels, where they run on this tensor, or None."""
-    return _kernels() if x.is_cuda else None
-
-
-@cache
-def _kernels() -> ModuleType:
-    from services.engines.svd import kernels  # needs Triton, which only CUDA builds of PyTorch bring
-
-    return kernels
-
-
 def stats(x: Tensor) -> Stats:
     """Statistics of ``x`` [N, ..., C] over all but the first and the last dimension."""
-    if kernels := fused(x):
-        return kernels.stats(x.flatten(1, -2))
+    if dispatch.fused(x):
+        from services.engines.svd.kernels import statistics
+
+        return statistics.stats(x.flatten(1, -2))
     flat = x.flatten(1, -2).float()
     mean = flat.mean(1, keepdim=True)
     return Stats(mean, (flat - mean).square().sum(1, keepdim=True), flat.shape[1])
@@ -70,8 +43,10 @@ def affine(found: Stats, norm: Norm, pixels: int, join: int, shift: Tensor | Non
 
     ``join`` neighbours share their statistics. ``shift`` [C] is a bias that was not yet added to ``x``.
     """
-    if kernels := fused(found.mean):
-        return kernels.affine(found, norm.weight, norm.bias, norm.groups, norm.eps, pixels, join, shift)
+    if dispatch.fused(found.mean):
+        from services.engines.svd.kernels import group_norm
+
+        return group_norm.affine(found, norm.weight, norm.bias, norm.groups, norm.eps, pixels, join, shift)
     count, blocks, channels = found.mean.shape
     assert blocks == 1
     mean = found.mean if shift is None else found.mean + shift.float()
@@ -107,8 +82,10 @@ def _pooled(mean: Tensor, m2: Tensor, sizes: list[int]) -> Stats:
 def scale_silu(x: Tensor, scale: Tensor, offset: Tensor, *, silu: bool = True) -> Tensor:
     """``silu(x * scale + offset)`` for ``x`` [N, ..., C]; each row of ``scale`` serves N / rows pictures."""
     join = len(x) // len(scale)
-    if kernels := fused(x):
-        return kernels.scale_silu(x, scale, offset, join, silu)
+    if dispatch.fused(x):
+        from services.engines.svd.kernels import group_norm
+
+        return group_norm.scale_silu(x, scale, offset, join, silu)
     shape = (len(scale), 1, *[1] * (x.ndim - 2), x.shape[-1])
     joined = x.unflatten(0, (len(scale), join))
     y = torch.addcmul(offset.view(shape), joined, scale.view(shape)).flatten(0, 1)
@@ -125,7 +102,7 @@ def group_norm(
     silu: bool = True,
 ) -> Tensor:
     """Group norm of ``x + shift``, then SiLU; ``join`` frames share their statistics."""
-    if not fused(x):
+    if not dispatch.fused(x):
         moved = x if shift is None else x + shift
         joined = moved.unflatten(0, (-1, join)).flatten(1, 2).permute(0, 3, 1, 2)
         done = F.group_norm(joined, norm.groups, norm.weight, norm.bias, norm.eps).permute(0, 2, 3, 1)
@@ -139,23 +116,29 @@ def add(
     x: Tensor, y: Tensor, bias: Tensor, *, scale: float = 1.0, out: Tensor | None = None
 ) -> tuple[Tensor, Stats | None]:
     """``x + scale * (y + bias)``, into ``out`` when given, and its statistics where they are free."""
-    if kernels := fused(x):
-        return kernels.add(x, y, bias, scale, torch.empty_like(x) if out is None else out)
+    if dispatch.fused(x):
+        from services.engines.svd.kernels import statistics
+
+        return statistics.add(x, y, bias, scale, torch.empty_like(x) if out is None else out)
     result = torch.add(x, y + bias, alpha=scale, out=out)
     return result, None
 
 
 def join(x: Tensor, y: Tensor) -> tuple[Tensor, Stats | None]:
     """Two pictures' channels side by side, and their statistics where they are free."""
-    if kernels := fused(x):
-        return kernels.join(x, y)
+    if dispatch.fused(x):
+        from services.engines.svd.kernels import statistics
+
+        return statistics.join(x, y)
     return torch.cat((x, y), -1), None
 
 
 def layer_norm(x: Tensor, norm: Norm, vector: Tensor) -> Tensor:
     """Layer norm of the rows of ``x + vector``; ``x`` [rows, C], ``vector`` float32 [C]."""
-    if kernels := fused(x):
-        return kernels.add_layer_norm(x, None, norm.weight, norm.bias, norm.eps, vector[None], 1, False, None)
+    if dispatch.fused(x):
+        from services.engines.svd.kernels import rows
+
+        return rows.add_layer_norm(x, None, norm.weight, norm.bias, norm.eps, vector[None], 1, False, None)
     return F.layer_norm(x + vector, x.shape[-1:], norm.weight, norm.bias, norm.eps)
 
 
@@ -166,9 +149,11 @@ def add_layer_norm(
 
     Vector k of ``vectors``, float32 [K, C], serves ``each`` rows on end, then the next one, round and round.
     """
-    if kernels := fused(x):
+    if dispatch.fused(x):
+        from services.engines.svd.kernels import rows
+
         out = torch.empty_like(x) if out is None else out
-        return out, kernels.add_layer_norm(x, y, norm.weight, norm.bias, norm.eps, vectors, each, keep, out)
+        return out, rows.add_layer_norm(x, y, norm.weight, norm.bias, norm.eps, vectors, each, keep, out)
     spread = vectors.repeat_interleave(each, 0)
     spread = spread.repeat(len(x) // len(spread), 1)
     added = torch.add(x, y, out=out)
@@ -178,15 +163,19 @@ def add_layer_norm(
 
 def blend(x: Tensor, y: Tensor, z: Tensor, share: float, vector: Tensor) -> Tensor:
     """``share * x + (1 - share) * (y + z) + vector``, into ``x``; ``vector`` float32 [C]."""
-    if kernels := fused(x):
-        return kernels.blend(x, y, z, share, vector)
+    if dispatch.fused(x):
+        from services.engines.svd.kernels import rows
+
+        return rows.blend(x, y, z, share, vector)
     return x.mul_(share).add_(y, alpha=1 - share).add_(z, alpha=1 - share).add_(vector)
 
 
 def geglu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The first half of a feed-forward layer: [rows, C] to [rows, inner]; ``weight`` is [2 * inner, C]."""
-    if kernels := fused(x):
-        return kernels.geglu(x, weight, bias)
+    if dispatch.fused(x):
+        from services.engines.svd.kernels import rows
+
+        return rows.geglu(x, weight, bias)
     value, gate = F.linear(x, weight, bias).chunk(2, -1)
     return value * F.gelu(gate)
 
@@ -233,14 +222,17 @@ def upsample(x: Tensor, weight: Tensor) -> Tensor:
 def attention(qkv: Tensor, heads: int) -> Tensor:
     """Self-attention within each picture: [N, rows, 3 C] to [N, rows, C]."""
     q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in qkv.chunk(3, -1))
-    with sdpa_kernel(ATTENTION, set_priority=True):
+    with dense.preferred(qkv.device):
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 
 def attention_over_time(qkv: Tensor, heads: int) -> Tensor:
     """Attention of each place to itself at other times: [batch, frames, rows, 3 C] to the same of C."""
-    if (kernels := fused(qkv)) and kernels.fits_attention_over_time(qkv, heads):
-        return kernels.attention_over_time(qkv, heads)
+    if dispatch.fused(qkv):
+        from services.engines.svd.kernels import time_attention
+
+        if time_attention.fits(qkv, heads):
+            return time_attention.attention(qkv, heads)
     batch = len(qkv)
     parts = (
         part.unflatten(-1, (heads, -1)).permute(0, 2, 3, 1, 4).flatten(0, 1) for part in qkv.chunk(3, -1)

@@ -12,7 +12,8 @@ from services.engines.svd import ops
 from services.engines.svd.blocks import Clip, Conv, Resnet, Transformer, Upsample
 from services.engines.svd.modules import time_embedding
 from services.engines.svd.modules import unet as modules
-from services.engines.svd.ops import Norm, Stats
+from services.engines.svd.ops import Norm
+from services.engines.svd.statistics import Stats
 
 
 class Level(nn.Module):
