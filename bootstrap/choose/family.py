@@ -135,7 +135,7 @@ class Family(Strict):
 
     name: Name
     title: str
-    engine: str | None = None  # the engine's Python module; services.engines.<name> when absent
+    engine: str | None = None  # a Python module outside of the kit; services.engines.<name> when absent
     roles: Annotated[tuple[tuple[str, ...], ...], Field(min_length=1)]  # sets of components that it can run
     optional_roles: tuple[tuple[str, ...], ...] = ()  # beside any of them; those of a group belong together
     settings: dict[str, Setting] = Field(default_factory=dict)  # how a profile runs the model
@@ -149,6 +149,11 @@ class Family(Strict):
     fallbacks: tuple[Fallback, ...] = ()
     rules: Rules = Rules()
     first_clip_extra_seconds: float  # what the first clip of a fresh machine takes more than the next
+
+    @property
+    def module(self) -> str:
+        """The engine's Python module."""
+        return self.engine or f"services.engines.{self.name}"
 
     @model_validator(mode="after")
     def _names_only_what_is_there(self) -> Family:

@@ -114,9 +114,7 @@ def load(plan: Plan, channel: Channel, engine_module: str | None = None) -> Engi
 
 
 def _module(plan: Plan, engine_module: str | None) -> EngineModule:
-    found = importlib.import_module(
-        engine_module or plan.family.engine or f"services.engines.{plan.family.name}"
-    )
+    found = importlib.import_module(engine_module or plan.family.module)
     return cast(EngineModule, found)
 
 

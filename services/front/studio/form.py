@@ -69,7 +69,8 @@ def labels() -> dict[str, str]:
 
 def defaults(plan: Plan) -> dict[str, Any]:
     """What the form shows at first; None where the field is empty."""
-    return {name: plan.defaults.get(name) for name, _ in _read_by(plan)} | {"size": _first_size(plan)}
+    known = plan.family.defaults | plan.defaults
+    return {name: known.get(name) for name, _ in _read_by(plan)} | {"size": _first_size(plan)}
 
 
 def presets(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -79,7 +80,8 @@ def presets(plan: Plan) -> dict[str, dict[str, Any]]:
 
 def make_label(plan: Plan) -> str:
     """What the button says: how long the clip will be. The browser keeps it true (pages/studio.js)."""
-    frames, fps = plan.defaults.get("num_frames"), plan.defaults.get("fps")
+    known = defaults(plan)
+    frames, fps = known["num_frames"], known["fps"]
     return f"Make the clip, {frames / fps:.1f} s" if frames and fps else "Make the clip"
 
 
