@@ -33,12 +33,15 @@ from services.front.openai import models, videos
 from services.front.pages import boot_page
 from services.front.settings import Settings
 from services.front.tokens import TokenFile
-from services.queue.job import Away
+from services.queue import notifier
+from services.queue.job import LEASE_SECONDS, Away
 from services.queue.notifier import Bell
 
 log = logging.getLogger("kinokit.front")
 
-UPKEEP_SECONDS = 2.0
+RETRY_SECONDS = 2.0  # after an upkeep that failed
+SLACK_SECONDS = 0.05  # a lease that ends now has not ended yet
+DATE_SECONDS = 1.0  # the Date header's own step
 PURGE_SECONDS = 600.0
 STOP_SECONDS = 3  # for answers under way; then they are cut
 # Asked every few seconds; the last by the studio
@@ -101,15 +104,26 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
 
 
 async def _upkeep(context: Context) -> None:
-    """Leases that ran out, videos that are too old, folders that nobody knows."""
+    """Leases that ran out, videos that are too old, folders that nobody knows.
+
+    It sleeps until the next lease ends; without one, until something happens in the queue.
+    """
+    settings = context.settings
     purged_at, said = -math.inf, ""  # the clock of a machine that has just started is near zero
     while True:
+        ear, pause = context.bell.ear(), RETRY_SECONDS
         try:
             if await run_in_threadpool(lambda: context.queue.take_back()):
                 context.bell.ring()
             if time.monotonic() - purged_at > PURGE_SECONDS:
                 await run_in_threadpool(_purge, context)
                 purged_at = time.monotonic()
+            lease_ends_at = await context.ask(lambda queue: queue.next_lease_end())
+            if lease_ends_at is None:
+                await notifier.wait(ear, LEASE_SECONDS if settings.is_shared else PURGE_SECONDS)
+                continue
+            left = min(lease_ends_at - time.time(), LEASE_SECONDS, PURGE_SECONDS)  # clocks are set back, too
+            pause = max(0.0, left) + SLACK_SECONDS
         except Away:
             pass  # the queue has said so; the next round tries again
         except (KitError, OSError) as error:
@@ -118,7 +132,7 @@ async def _upkeep(context: Context) -> None:
             said = str(error)
         except Exception:
             log.exception("upkeep failed")
-        await asyncio.sleep(UPKEEP_SECONDS)
+        await asyncio.sleep(pause)
 
 
 def _purge(context: Context) -> None:
@@ -146,15 +160,22 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._bell = bell
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._exits = asyncio.Event()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
+    async def main_loop(self) -> None:
+        """As often as the Date header changes; uvicorn's own looks ten times a second for the end."""
+        while not await self.on_tick(0):
+            await notifier.wait(self._exits, DATE_SECONDS)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._bell.stop)
+            self._loop.call_soon_threadsafe(self._exits.set)
 
 
 class AccessFilter(logging.Filter):

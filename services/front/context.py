@@ -43,7 +43,7 @@ class Context:
             if self._queue is None:
                 from services.queue.queue import Queue
 
-                self._queue = Queue(self.settings.queue_url)
+                self._queue = Queue(self.settings.queue_url, lease_seconds=self.settings.lease_seconds)
                 self._queue.grant_grace()
             return self._queue
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bootstrap.launch import listener
 from services.parameters import images
+from services.queue.job import LEASE_SECONDS
 
 MIB = 1024**2
 DAY_SECONDS = 24 * 3600
@@ -24,6 +25,7 @@ class Settings:
     database_url: str | None = None  # None: jobs.db in the data directory
     max_queued: int = MAX_QUEUED
     max_image_bytes: int = images.MAX_BYTES
+    lease_seconds: float = LEASE_SECONDS  # a job whose worker has been silent for so long is taken back
     max_content_bytes: int = 4096 * MIB
     keep_seconds: float | None = None  # finished videos are purged after this; None: kept for ever
 
@@ -51,6 +53,11 @@ class Settings:
     @property
     def worker_token_file(self) -> Path:
         return self.data_dir / "worker-token"
+
+    @property
+    def is_shared(self) -> bool:
+        """Other fronts may use the same queue, whose jobs and leases no notifier here tells of."""
+        return self.database_url is not None
 
     @property
     def queue_url(self) -> str:

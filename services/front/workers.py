@@ -20,7 +20,7 @@ from services.queue.job import CANCELLED, Job
 
 router = APIRouter(prefix="/internal", tags=["workers"], include_in_schema=False)
 
-LOOK_SECONDS = 1.0  # another front may have taken a job in, whose bell is not heard here
+LOOK_SECONDS = 1.0  # where no notifier tells: the plan is not there yet, or another front takes jobs in, too
 MAX_WAIT_SECONDS = 30.0
 FLUSH_BYTES = 4 * 1024**2
 
@@ -76,10 +76,13 @@ async def claim(asked: Claim, request: Request, context: Shared) -> Response | d
             context.bell.ring()
             return {"job": _for_worker(job)}
         left = until - asyncio.get_running_loop().time()
-        # A job given to a worker that has gone would wait for its lease to run out.
-        if left <= 0 or await request.is_disconnected():
+        if left <= 0:
             break
-        await notifier.wait(ear, min(left, LOOK_SECONDS))
+        told_of_all = context.boot.plan() is not None and not context.settings.is_shared
+        await notifier.wait(ear, left if told_of_all else min(left, LOOK_SECONDS))
+        # A job given to a worker that has gone would wait for its lease to run out.
+        if await request.is_disconnected():
+            break
     return Response(status_code=204)
 
 

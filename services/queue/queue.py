@@ -189,6 +189,13 @@ class Queue:
         with self._writing() as connection:
             return self._take_back(connection, self._clock())
 
+    def next_lease_end(self) -> float | None:
+        """When the first of the running leases ends, in seconds since the epoch; None when there is none."""
+        with self._reading() as connection:
+            first = select(func.min(jobs.c.lease_until)).where(jobs.c.status == "in_progress")
+            found: float | None = connection.scalar(first)
+        return found
+
     def grant_grace(self) -> None:
         """Renew every running lease once: while the front was away no worker could beat."""
         until = self._clock() + self._lease_seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -145,7 +146,7 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "hourly_cost": lambda made: made.status()["boot"]["hourly_cost"] == 0.25,
     "max_queued": lambda made: made.status()["queue"]["max_queued"] == 7,
     "database_url": lambda made: (made.file.parent / "el5ewhere.db").exists(),
-    "detach": lambda made: made.agent().ppid() == 1 or "python" not in made.agent().parent().name(),
+    "detach": lambda made: os.getpgid(made.agent().pid) == made.agent().pid,
     "queue_url": lambda made: made.option("--queue") == f"http://localhost:{made.kit.port}",
     "worker_token_file": lambda made: made.option("--token-file") == str(made.file.parent / "worker-token"),
 }

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 from services.front.settings import Settings
-from services.queue.queue import Queue
 from tests.services.front.running import WAN, Front, running
 
 
@@ -150,19 +150,49 @@ def test_the_input_is_for_the_holder_only(svd: Front, photo: bytes) -> None:
 
 
 def test_a_job_of_a_lost_worker_is_taken_back_by_the_front_alone(tmp_path: Path) -> None:
-    with running(Settings(tmp_path)) as front:
+    with running(Settings(tmp_path, lease_seconds=1.0)) as front:
         front.plan(WAN)
         name = ask(front)
+        began = time.time()
         front.worker.claimed()
-        queue = Queue(f"sqlite:///{tmp_path / 'jobs.db'}", lease_seconds=-1)
-        assert queue.beat(name, 1) is not None  # its lease ran out a second ago
-        queue.close()
-        for _ in range(60):
-            video = front.people.get(f"/v1/videos/{name}").json()
-            if video["status"] == "queued":
-                break
-            time.sleep(0.1)
-        assert video["status"] == "queued"
+        time.sleep(0.5)
+        assert front.people.get(f"/v1/videos/{name}").json()["status"] == "in_progress"
+        job = front.worker.claimed("box-1")  # it waited meanwhile, and was woken
+        assert (job["id"], job["attempt"]) == (name, 2)
+        assert 1.0 <= time.time() - began < 4
+
+
+def test_a_job_is_given_at_once_to_a_worker_that_waits_for_long(wan: Front) -> None:
+    given: list[float] = []
+
+    def wait() -> None:
+        wan.worker.claimed()
+        given.append(time.monotonic())
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(2.5)
+    asked_at = time.monotonic()
+    ask(wan)
+    waiting.join(10)
+    assert given[0] - asked_at < 0.9  # before a look that comes every second would have found it
+
+
+def test_a_worker_that_waits_costs_the_queue_nothing(tmp_path: Path) -> None:
+    """The database is asked when something happened, not to see whether it did."""
+    with running(Settings(tmp_path)) as front:
+        front.plan(WAN)
+        front.worker.claim()  # opens the queue
+        asked = threading.Thread(target=front.worker.claim, args=(4.0,))
+        asked.start()
+        time.sleep(1.0)
+        transactions: list[Connection] = []
+        record = transactions.append  # SQLAlchemy knows a listener by its identity
+        event.listen(Engine, "begin", record)
+        time.sleep(2.5)
+        event.remove(Engine, "begin", record)
+        asked.join(10)
+        assert transactions == []
 
 
 def test_a_restart_of_the_front_loses_nothing(tmp_path: Path, clip: bytes) -> None:

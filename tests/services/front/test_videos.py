@@ -330,7 +330,6 @@ def test_a_video_of_another_model_says_what_it_waits_for(wan: Front) -> None:
 def test_old_videos_are_purged_with_their_files(
     tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "UPKEEP_SECONDS", 0.1)
     monkeypatch.setattr(app, "PURGE_SECONDS", 0.1)
     with running(Settings(tmp_path, keep_seconds=1.0)) as keeping:
         keeping.plan(WAN)
@@ -347,10 +346,7 @@ def test_old_videos_are_purged_with_their_files(
         assert keeping.people.get(f"/v1/videos/{waiting}").status_code == 200
 
 
-def test_clips_that_a_new_database_does_not_know_are_not_deleted(
-    tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app, "UPKEEP_SECONDS", 0.1)
+def test_clips_that_a_new_database_does_not_know_are_not_deleted(tmp_path: Path, clip: bytes) -> None:
     kept, left = tmp_path / "jobs/video_kept", tmp_path / "jobs/video_left"
     for folder in (kept, left):
         folder.mkdir(parents=True)

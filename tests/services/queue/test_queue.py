@@ -101,6 +101,19 @@ def test_a_lease_that_ran_out_runs_again_before_younger_jobs(
     assert (again.id, again.token, again.attempts) == ("old", first.token + 1, 2)
 
 
+def test_the_first_lease_that_ends_is_known(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
+    assert queue.next_lease_end() is None
+    ask(), ask()
+    assert queue.next_lease_end() is None
+    first, second = claimed(queue, clock, "a"), claimed(queue, clock, "b")
+    assert queue.next_lease_end() == first.lease_until
+    queue.beat(first.id, first.token)
+    assert queue.next_lease_end() == second.lease_until
+    finish(queue, first)
+    finish(queue, second)
+    assert queue.next_lease_end() is None
+
+
 def test_a_beat_keeps_the_lease(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
     ask()
     job = claimed(queue, clock)
