@@ -61,9 +61,12 @@ class Commands(TyperGroup):
 
 def application(group: type[TyperGroup]) -> typer.Typer:
     app = typer.Typer(
-        cls=group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+        cls=group,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
         help="Paste one line on a rented GPU; get a video studio and a video API.",
-    )  # fmt: skip
+    )
     app.callback()(lambda: None)
     return app
 

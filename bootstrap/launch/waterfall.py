@@ -97,12 +97,16 @@ def chrome(boot: Mapping[str, Any]) -> dict[str, Any]:
         args = {key: row[key] for key in ("bytes", "bytes_per_second", "waited_for", "detail") if row[key]}
         events.append(
             {
-                "ph": "X", "cat": row["track"], "name": row["name"], "pid": 1, "tid": number,
+                "ph": "X",
+                "cat": row["track"],
+                "name": row["name"],
+                "pid": 1,
+                "tid": number,
                 "ts": round((row["started_at"] - begin) * 1e6),
                 "dur": round((stop - row["started_at"]) * 1e6),
                 "args": args,
             }
-        )  # fmt: skip
+        )
     return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"model": str(boot.get("model"))}}
 
 

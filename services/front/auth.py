@@ -93,19 +93,24 @@ class Auth:
             wait = self._guesses.count((scope.get("client") or ("",))[0])
             if wait is None:
                 refusal = answer(
-                    429, "too many wrong tokens", code="too_many_attempts",
-                    fix="wait a minute, then use the right one", headers={"Retry-After": "60"},
-                )  # fmt: skip
+                    429,
+                    "too many wrong tokens",
+                    code="too_many_attempts",
+                    fix="wait a minute, then use the right one",
+                    headers={"Retry-After": "60"},
+                )
                 return await _answer(refusal, scope, receive, send)
             await asyncio.sleep(wait)
         if browser:
             page = self._sign_in_page(WRONG if guessed else "")
             return await HTMLResponse(page, 401, headers=_NOT_KEPT)(scope, receive, send)
         refusal = answer(
-            401, "this token is not right" if guessed else "a token is needed", code="invalid_token",
+            401,
+            "this token is not right" if guessed else "a token is needed",
+            code="invalid_token",
             fix="send `Authorization: Bearer TOKEN`; the start printed it, the data directory has it",
             headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"},
-        )  # fmt: skip
+        )
         return await _answer(refusal, scope, receive, send)
 
 

@@ -16,6 +16,7 @@ from fastapi import Request
 
 from bootstrap.choose.plan import Plan
 from services import parameters
+from services.front import refusals
 from services.front.context import Context
 from services.front.errors import ApiError
 from services.front.openai import body
@@ -43,9 +44,15 @@ async def from_request(request: Request, context: Context) -> Job:
         return known
     picture = await _picture(given, context)
     return await keep(
-        context, plan, asked, picture=picture, owner=given.user, priority=given.priority, key=key,
+        context,
+        plan,
+        asked,
+        picture=picture,
+        owner=given.user,
+        priority=given.priority,
+        key=key,
         fingerprint=_fingerprint(given, asked),
-    )  # fmt: skip
+    )
 
 
 async def remix(request: Request, source: Job, context: Context) -> Job:
@@ -132,7 +139,7 @@ def _store(context: Context, new: NewJob, picture: Picture | None, source: Job |
     except Full as full:
         raise _full(context, full.queued, new.model) from None
     except KeyReused:
-        raise _reused() from None
+        raise refusals.key_reused() from None
     finally:
         if not is_new:
             files.remove(new.id)
@@ -144,24 +151,15 @@ def plan_of(context: Context) -> Plan:
     plan, document = context.boot.plan(), context.boot.document()
     failure = document["failure"]
     if failure:
-        raise ApiError(
-            503, str(failure.get("problem", "the start failed")), code="boot_failed",
-            fix=str(failure.get("fix", "look at /status")), headers={"Retry-After": "60"},
-        )  # fmt: skip
+        raise refusals.boot_failed(failure)
     if plan is None:
-        raise ApiError(
-            503, f"the model is not there yet (state: {document['state']})", code="not_ready",
-            fix="try again in a while; GET /readyz says when", headers={"Retry-After": str(RETRY_SECONDS)},
-        )  # fmt: skip
+        raise refusals.not_ready(document["state"], retry_seconds=RETRY_SECONDS)
     return plan
 
 
 def _check_model(given: Body, plan: Plan) -> None:
     if given.model not in (None, plan.model):
-        raise ApiError(
-            404, f"the model {given.model!r} does not run here", code="model_not_found", param="model",
-            fix=f"leave model out, or give {plan.model!r}",
-        )  # fmt: skip
+        raise refusals.other_model(given.model, fix=f"leave model out, or give {plan.model!r}")
 
 
 async def _picture(given: Body, context: Context) -> Picture | None:
@@ -174,10 +172,7 @@ async def _picture(given: Body, context: Context) -> Picture | None:
 def _key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and len(key) > MAX_KEY_LENGTH:
-        raise ApiError(
-            400, f"the idempotency key is longer than {MAX_KEY_LENGTH} characters", code="invalid_value",
-            param="Idempotency-Key", fix="a UUID is enough",
-        )  # fmt: skip
+        raise refusals.key_too_long(MAX_KEY_LENGTH)
     return key or None
 
 
@@ -187,7 +182,7 @@ async def _known(context: Context, given: Body, asked: Parameters, key: str | No
         return None
     job = await context.ask(lambda queue: queue.by_key(given.user, key))
     if job is not None and job.fingerprint != _fingerprint(given, asked):
-        raise _reused()
+        raise refusals.key_reused()
     return job
 
 
@@ -199,21 +194,11 @@ def _fingerprint(given: Body, asked: Parameters) -> str:
     return digest.hexdigest()
 
 
-def _reused() -> ApiError:
-    return ApiError(
-        409, "this idempotency key was used for another request", code="idempotency_conflict",
-        param="Idempotency-Key", fix="use a new key for a new request", headers={"x-should-retry": "false"},
-    )  # fmt: skip
-
-
 def _full(context: Context, queued: int, model: str) -> ApiError:
     typical = context.queue.typical_seconds(model)
     workers = max(context.crew.ready, 1)
-    wait: dict[str, Any] = {"about": ""}
-    seconds = 30 if typical is None else max(math.ceil(typical / workers), 1)
-    if typical is not None:
-        wait["about"] = f"; they take about {typical * queued / workers:.0f} s"
-    return ApiError(
-        429, f"{queued} videos are waiting, which is as many as may{wait['about']}", code="queue_full",
-        fix=f"try again in {seconds} s, or cancel some", headers={"Retry-After": str(seconds)},
-    )  # fmt: skip
+    return refusals.queue_full(
+        queued,
+        retry_seconds=30 if typical is None else max(math.ceil(typical / workers), 1),
+        all_seconds=None if typical is None else typical * queued / workers,
+    )

@@ -46,13 +46,6 @@ class ApiError(Exception):
         self.headers = headers
 
 
-def not_found(job_id: str) -> ApiError:
-    return ApiError(
-        404, f"there is no video {job_id!r}", code="not_found", param="video_id",
-        fix="list them with GET /v1/videos; it may have been deleted",
-    )  # fmt: skip
-
-
 def answer(
     status: int,
     problem: str,
@@ -105,15 +98,20 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return answer(
-            404, f"there is nothing at {request.url.path}", code="unknown_route",
+            404,
+            f"there is nothing at {request.url.path}",
+            code="unknown_route",
             fix="the API is below /v1/videos; GET /openapi.json lists it",
-        )  # fmt: skip
+        )
     if error.status_code == 405:
         allowed = _allowed(request) or (error.headers or {}).get("Allow", "see /openapi.json")
         return answer(
-            405, f"{request.method} is not offered at {request.url.path}", code="method_not_allowed",
-            fix=f"allowed: {allowed}", headers={"Allow": allowed},
-        )  # fmt: skip
+            405,
+            f"{request.method} is not offered at {request.url.path}",
+            code="method_not_allowed",
+            fix=f"allowed: {allowed}",
+            headers={"Allow": allowed},
+        )
     return answer(
         error.status_code,
         str(error.detail),
@@ -153,9 +151,12 @@ async def _system(request: Request, error: Exception) -> JSONResponse:
 async def _away(request: Request, error: Exception) -> JSONResponse:
     log.error("the database does not answer: %s %s", request.method, request.url.path)
     return answer(
-        503, "the queue's database does not answer", code="database_away",
-        fix="try again in a while", headers={"Retry-After": "5"},
-    )  # fmt: skip
+        503,
+        "the queue's database does not answer",
+        code="database_away",
+        fix="try again in a while",
+        headers={"Retry-After": "5"},
+    )
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:

@@ -52,7 +52,9 @@ class _Told:
     def _refusal(self, status: int) -> Response:
         asked = Headers(scope=self._scope).get("range", "")[:200]
         return errors.answer(
-            status, f"the range {asked!r} is not in a file of {self._size} bytes", code="invalid_range",
+            status,
+            f"the range {asked!r} is not in a file of {self._size} bytes",
+            code="invalid_range",
             fix=f"ask for bytes=0-{self._size - 1} or a part of it, or leave the header Range out",
             headers={"content-range": f"bytes */{self._size}"},
-        )  # fmt: skip
+        )

@@ -118,10 +118,21 @@ def start() -> Engine:
     _end_leftovers(state)
     with (state / "log").open("wb") as log:
         daemon = subprocess.Popen(
-            ["dockerd", "--data-root", str(state / "data"), "--exec-root", str(state / "exec"), "-H", host,
-             "--pidfile", str(state / "pid")],
-            stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            [
+                "dockerd",
+                "--data-root",
+                str(state / "data"),
+                "--exec-root",
+                str(state / "exec"),
+                "-H",
+                host,
+                "--pidfile",
+                str(state / "pid"),
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     engine = Engine(docker, host, daemon)
     for _ in range(120):
         if engine.run("info", check=False).returncode == 0:

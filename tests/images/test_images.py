@@ -32,9 +32,16 @@ def studio(docker: Engine, images: dict[str, str]) -> Iterator[Container]:
     """The ui image with the demo model, read-only but for its volume, in a small box."""
     docker.run("volume", "rm", "-f", "kinokit-test-data", check=False)
     container = containers.start(
-        docker, images["ui"], "kinokit-test-ui", *SMALL_BOX, *READ_ONLY, "-v", "kinokit-test-data:/data",
-        "-e", "KINOKIT_MODEL=demo",
-    )  # fmt: skip
+        docker,
+        images["ui"],
+        "kinokit-test-ui",
+        *SMALL_BOX,
+        *READ_ONLY,
+        "-v",
+        "kinokit-test-data:/data",
+        "-e",
+        "KINOKIT_MODEL=demo",
+    )
     yield container
     docker.run("rm", "-f", container.name, check=False)
     docker.run("volume", "rm", "-f", "kinokit-test-data", check=False)

@@ -38,9 +38,18 @@ def wheels(docker: Engine) -> tuple[str, ...]:
 def box(docker: Engine, wheels: tuple[str, ...]) -> Iterator[Container]:
     """A bare Debian without Python in which the script was pasted."""
     container = containers.start(
-        docker, bases.debian(docker), "kinokit-test-start", *wheels, *OFFLINE, *CHECKOUT,
-        "-e", "KINOKIT_MODEL=demo", "-e", "KINOKIT_SERVICE=api", command=("sh", "/kit/scripts/start.sh"),
-    )  # fmt: skip
+        docker,
+        bases.debian(docker),
+        "kinokit-test-start",
+        *wheels,
+        *OFFLINE,
+        *CHECKOUT,
+        "-e",
+        "KINOKIT_MODEL=demo",
+        "-e",
+        "KINOKIT_SERVICE=api",
+        command=("sh", "/kit/scripts/start.sh"),
+    )
     yield container
     docker.run("rm", "-f", container.name, check=False)
 
@@ -121,9 +130,21 @@ def test_the_printed_line_and_variables_start_the_kit(
     name = f"kinokit-test-{platform}"
     docker.run("rm", "-f", name, check=False)
     docker.run(
-        "run", "-d", "--name", name, "--network=host", *wheels, *OFFLINE, "-v", f"{ROOT}:/kit:ro", *env,
-        "-e", "KINOKIT_HOST=127.0.0.1", bases.debian(docker), *words,
-    )  # fmt: skip
+        "run",
+        "-d",
+        "--name",
+        name,
+        "--network=host",
+        *wheels,
+        *OFFLINE,
+        "-v",
+        f"{ROOT}:/kit:ro",
+        *env,
+        "-e",
+        "KINOKIT_HOST=127.0.0.1",
+        bases.debian(docker),
+        *words,
+    )
     box = Container(docker, name, "http://127.0.0.1:18000")
     try:
         seconds = box.wait("/healthz", 200, 180)

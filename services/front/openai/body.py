@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from services import parameters
-from services.front.errors import ApiError
+from services.front import refusals
 from services.front.settings import MIB
 from services.parameters import RequestError, images
 
@@ -49,17 +49,14 @@ async def read(request: Request, *, max_image_bytes: int) -> Body:
     elif kind in ("application/json", ""):
         given = await _json(limited)
     else:
-        raise ApiError(
-            415, f"a body of type {kind} is not read", code="unsupported_media_type",
-            fix="send application/json or multipart/form-data",
-        )  # fmt: skip
+        raise refusals.unread_type(kind)
     return _sort(given, max_image_bytes)
 
 
 def _limited(request: Request, max_bytes: int) -> Request:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > max_bytes:
-        raise _too_large(max_bytes)
+        raise refusals.body_too_large(max_bytes / MIB)
     taken = 0
 
     async def receive() -> Message:
@@ -67,18 +64,10 @@ def _limited(request: Request, max_bytes: int) -> Request:
         message = await request.receive()
         taken += len(message.get("body", b""))
         if taken > max_bytes:
-            raise _too_large(max_bytes)
+            raise refusals.body_too_large(max_bytes / MIB)
         return message
 
     return Request(request.scope, receive)
-
-
-def _too_large(max_bytes: int) -> ApiError:
-    return ApiError(
-        413, f"the body is larger than {max_bytes / MIB:.0f} MiB", code="body_too_large",
-        param="input_reference",
-        fix="make the image smaller: clips are far below 4 megapixels", headers={"Connection": "close"},
-    )  # fmt: skip
 
 
 async def _json(request: Request) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from bootstrap.choose.plan import Plan
+from services.front import refusals
 from services.front.context import Context, Shared
-from services.front.errors import ApiError
 from services.parameters import families
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -24,10 +24,7 @@ async def list_models(context: Shared) -> dict[str, Any]:
 async def retrieve_model(model: str, context: Shared) -> dict[str, Any]:
     plan = context.boot.plan()
     if plan is None or plan.model != model:
-        raise ApiError(
-            404, f"the model {model!r} does not run here", code="model_not_found", param="model",
-            fix="GET /v1/models says which does",
-        )  # fmt: skip
+        raise refusals.other_model(model, fix="GET /v1/models says which does")
     return _model(plan, context)
 
 

@@ -12,10 +12,9 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from services.front import create, stills
+from services.front import create, refusals, stills
 from services.front.access import Access
 from services.front.context import Context, Shared
-from services.front.errors import ApiError, not_found
 from services.front.file_answer import FileAnswer
 from services.front.openai import description, events, schemas
 from services.front.openai.schemas import Video, VideoDeleted, VideoList
@@ -45,10 +44,7 @@ async def list_videos(
     try:
         jobs, has_more = await context.ask(lambda queue: queue.page(after=after, limit=limit, order=order))
     except Unknown:
-        raise ApiError(
-            404, f"there is no video {after!r} to go on after", code="not_found", param="after",
-            fix="start again without after; it may have been deleted",
-        ) from None  # fmt: skip
+        raise refusals.no_video_after(after) from None
     data = [schemas.video(job, keep_seconds=context.settings.keep_seconds) for job in jobs]
     first, last = (data[0].id, data[-1].id) if data else (None, None)
     return VideoList(data=data, first_id=first, last_id=last, has_more=has_more)
@@ -66,10 +62,7 @@ async def create_and_wait(request: Request, context: Shared) -> FileAnswer:
     seconds = Access.read(context.boot.document()).answer_seconds(request)
     job = await _finished(request, context, job.id, seconds)
     if job.status == "failed":
-        raise ApiError(
-            500, job.error_message or "it failed", code=job.error_code or "generation_failed",
-            fix=f"look at GET /v1/videos/{job.id}", headers={"x-should-retry": "false"},
-        )  # fmt: skip
+        raise refusals.failed(job)
     return _content(context, job)
 
 
@@ -83,7 +76,7 @@ async def delete_video(video_id: VideoId, context: Shared) -> VideoDeleted:
     try:
         await context.ask(lambda queue: queue.delete(video_id))
     except Unknown:
-        raise not_found(video_id) from None
+        raise refusals.no_video(video_id) from None
     await run_in_threadpool(context.files.remove, video_id)
     context.bell.ring()
     return VideoDeleted(id=video_id)
@@ -100,7 +93,7 @@ async def read_content(
     if variant == "input":
         return _input(context, job)
     if job.status != "completed":
-        raise _no_content(job)
+        raise refusals.no_content(job)
     if variant == "video":
         return _content(context, job)
     clip = _clip(context, job)
@@ -113,7 +106,7 @@ async def cancel_video(video_id: VideoId, response: Response, context: Shared) -
     try:
         job = await context.ask(lambda queue: queue.cancel(video_id))
     except Unknown:
-        raise not_found(video_id) from None
+        raise refusals.no_video(video_id) from None
     context.bell.ring()
     return await _answer(job, response, context)
 
@@ -144,18 +137,13 @@ async def watch_video(video_id: VideoId, request: Request, context: Shared) -> S
 @router.post("/characters", include_in_schema=False)
 @router.get("/characters/{character_id}", include_in_schema=False)
 async def not_offered(request: Request) -> None:
-    verb = request.url.path.split("/")[3]
-    raise ApiError(
-        501, f"{verb} are not offered by this model", code="not_offered",
-        fix="make a new video, or remix one with POST /v1/videos/{id}/remix",
-        headers={"x-should-retry": "false"},
-    )  # fmt: skip
+    raise refusals.not_offered(request.url.path.split("/")[3])
 
 
 async def _job(context: Context, video_id: str) -> Job:
     job = await context.ask(lambda queue: queue.get(video_id))
     if job is None:
-        raise not_found(video_id)
+        raise refusals.no_video(video_id)
     return job
 
 
@@ -198,19 +186,13 @@ async def _finished(request: Request, context: Context, job_id: str, seconds: fl
         if left <= 0 or await request.is_disconnected():
             break
         await notifier.wait(ear, min(left, events.LOOK_SECONDS))
-    raise ApiError(
-        504, f"video {job_id} is not finished, and no answer may take longer here", code="still_running",
-        fix=f"it goes on: ask GET /v1/videos/{job_id}", headers={"x-should-retry": "false"},
-    )  # fmt: skip
+    raise refusals.still_running(job_id)
 
 
 def _clip(context: Context, job: Job) -> Path:
     path = context.files.folder(job.id) / str(job.content_name)
     if not path.is_file():
-        raise ApiError(
-            404, f"the file of video {job.id} is gone", code="content_missing",
-            fix="somebody removed it from the data directory: make it again",
-        )  # fmt: skip
+        raise refusals.content_missing(job)
     return path
 
 
@@ -228,20 +210,5 @@ def _input(context: Context, job: Job) -> FileAnswer:
     """The photo that it is made from, at any time of its life: to show it, or to use it again."""
     path = context.files.folder(job.id) / (job.input_name or "")
     if not path.is_file():
-        raise ApiError(
-            404, f"video {job.id} has no photo", code="not_found", fix="has_input says whether there is one"
-        )
+        raise refusals.no_photo(job)
     return FileAnswer(path)
-
-
-def _no_content(job: Job) -> ApiError:
-    if job.status == "failed":
-        return ApiError(
-            404, f"video {job.id} failed: {job.error_message}", code=job.error_code or "generation_failed",
-            fix="there is no content; ask for it again",
-        )  # fmt: skip
-    return ApiError(
-        409, f"video {job.id} is not finished: {job.status}, {int(job.progress * 100)} %",
-        code="not_finished", fix="ask again when its status is completed",
-        headers={"x-should-retry": "false"},
-    )  # fmt: skip

@@ -28,9 +28,11 @@ def boot(*spans: tuple[str, str, float, float, int | None], model: str = "wan22"
 def predict(**changes: Any) -> forecast.Forecast:
     model = reading.load("wan22")
     given: dict[str, Any] = {
-        "missing_bytes": model.download_bytes, "gpu": "NVIDIA H200", "link_bytes_per_second": GBIT,
+        "missing_bytes": model.download_bytes,
+        "gpu": "NVIDIA H200",
+        "link_bytes_per_second": GBIT,
         "dollars_per_hour": 2.4,
-    }  # fmt: skip
+    }
     return forecast.predict(model, **(given | changes))
 
 
@@ -65,10 +67,13 @@ def test_what_nobody_measured_is_not_known() -> None:
 
 def test_an_earlier_boot_of_this_box_is_believed_more_than_the_table() -> None:
     earlier = boot(
-        ("fetch", "kit", 2, 12, None), ("a", "download", 2, 12, 500_000_000),
-        ("imports", "w-0", 3, 9, None), ("load", "w-0", 12, 19, None), ("ready", "kit", 19, 19, None),
+        ("fetch", "kit", 2, 12, None),
+        ("a", "download", 2, 12, 500_000_000),
+        ("imports", "w-0", 3, 9, None),
+        ("load", "w-0", 12, 19, None),
+        ("ready", "kit", 19, 19, None),
         ("first clip", "w-0", 20, 36, None),
-    )  # fmt: skip
+    )
     said = predict(link_bytes_per_second=None, boots=[earlier])
     assert said.link_bytes_per_second == pytest.approx(50e6)
     assert (said.load_seconds, said.first_clip_seconds) == (7, 16)

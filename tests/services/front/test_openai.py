@@ -183,5 +183,21 @@ def test_every_error_has_the_same_fields(wan: Front) -> None:
         assert error["fix"], answer.url
         assert error["code"], answer.url
     assert [answer.status_code for answer in answers] == [
-        404, 405, 400, 404, 400, 400, 404, 404, 400, 400, 415, 400, 400, 401, 401, 400, 409,
-    ]  # fmt: skip
+        404,
+        405,
+        400,
+        404,
+        400,
+        400,
+        404,
+        404,
+        400,
+        400,
+        415,
+        400,
+        400,
+        401,
+        401,
+        400,
+        409,
+    ]

@@ -39,8 +39,10 @@ def test_json_and_form_ask_for_the_same(wan: Front) -> None:
     by_urlencoded = post("/v1/videos", data=text).json()["parameters"]
     assert by_json == by_form == by_urlencoded
     assert {name: by_json[name] for name in ("num_frames", "seed", "lora")} == {
-        "num_frames": 17, "seed": 1, "lora": False,
-    }  # fmt: skip
+        "num_frames": 17,
+        "seed": 1,
+        "lora": False,
+    }
 
 
 @pytest.mark.parametrize(
@@ -127,9 +129,20 @@ def test_nothing_is_kept_of_what_is_refused(svd: Front, photo: bytes) -> None:
 def test_the_video_object_has_every_field_of_the_contract(wan: Front) -> None:
     video = wan.people.post("/v1/videos", json={"prompt": "a cat"}).json()
     contract = {
-        "id", "object", "model", "status", "progress", "created_at", "completed_at", "expires_at", "size",
-        "seconds", "prompt", "remixed_from_video_id", "error",
-    }  # fmt: skip
+        "id",
+        "object",
+        "model",
+        "status",
+        "progress",
+        "created_at",
+        "completed_at",
+        "expires_at",
+        "size",
+        "seconds",
+        "prompt",
+        "remixed_from_video_id",
+        "error",
+    }
     assert contract <= set(video)
     assert (video["object"], video["status"], video["progress"]) == ("video", "queued", 0)
     assert video["queue_position"] == 1

@@ -1,0 +1,194 @@
+"""Every refusal that the API words itself: its status, its code, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.front.errors import ApiError
+from services.queue.job import Job
+
+# OpenAI's clients try again by themselves what was not the request's fault, unless they are told.
+NO_RETRY = {"x-should-retry": "false"}
+
+
+# -- which video ---------------------------------------------------------------------------------------
+
+
+def no_video(video_id: str) -> ApiError:
+    return ApiError(
+        404,
+        f"there is no video {video_id!r}",
+        code="not_found",
+        param="video_id",
+        fix="list them with GET /v1/videos; it may have been deleted",
+    )
+
+
+def no_video_after(video_id: str | None) -> ApiError:
+    return ApiError(
+        404,
+        f"there is no video {video_id!r} to go on after",
+        code="not_found",
+        param="after",
+        fix="start again without after; it may have been deleted",
+    )
+
+
+def no_photo(job: Job) -> ApiError:
+    return ApiError(
+        404,
+        f"video {job.id} has no photo",
+        code="not_found",
+        fix="has_input says whether there is one",
+    )
+
+
+# -- its content ---------------------------------------------------------------------------------------
+
+
+def no_content(job: Job) -> ApiError:
+    """It failed, or it is not finished yet."""
+    if job.status == "failed":
+        return ApiError(
+            404,
+            f"video {job.id} failed: {job.error_message}",
+            code=job.error_code or "generation_failed",
+            fix="there is no content; ask for it again",
+        )
+    return ApiError(
+        409,
+        f"video {job.id} is not finished: {job.status}, {int(job.progress * 100)} %",
+        code="not_finished",
+        fix="ask again when its status is completed",
+        headers=NO_RETRY,
+    )
+
+
+def content_missing(job: Job) -> ApiError:
+    return ApiError(
+        404,
+        f"the file of video {job.id} is gone",
+        code="content_missing",
+        fix="somebody removed it from the data directory: make it again",
+    )
+
+
+def failed(job: Job) -> ApiError:
+    """To a client that waited for the content."""
+    return ApiError(
+        500,
+        job.error_message or "it failed",
+        code=job.error_code or "generation_failed",
+        fix=f"look at GET /v1/videos/{job.id}",
+        headers=NO_RETRY,
+    )
+
+
+def still_running(video_id: str) -> ApiError:
+    return ApiError(
+        504,
+        f"video {video_id} is not finished, and no answer may take longer here",
+        code="still_running",
+        fix=f"it goes on: ask GET /v1/videos/{video_id}",
+        headers=NO_RETRY,
+    )
+
+
+# -- what is asked for ---------------------------------------------------------------------------------
+
+
+def not_offered(verb: str) -> ApiError:
+    return ApiError(
+        501,
+        f"{verb} are not offered by this model",
+        code="not_offered",
+        fix="make a new video, or remix one with POST /v1/videos/{id}/remix",
+        headers=NO_RETRY,
+    )
+
+
+def other_model(model: str | None, *, fix: str) -> ApiError:
+    return ApiError(
+        404,
+        f"the model {model!r} does not run here",
+        code="model_not_found",
+        param="model",
+        fix=fix,
+    )
+
+
+def unread_type(kind: str) -> ApiError:
+    return ApiError(
+        415,
+        f"a body of type {kind} is not read",
+        code="unsupported_media_type",
+        fix="send application/json or multipart/form-data",
+    )
+
+
+def body_too_large(max_mib: float) -> ApiError:
+    return ApiError(
+        413,
+        f"the body is larger than {max_mib:.0f} MiB",
+        code="body_too_large",
+        param="input_reference",
+        fix="make the image smaller: clips are far below 4 megapixels",
+        headers={"Connection": "close"},
+    )
+
+
+def key_too_long(max_characters: int) -> ApiError:
+    return ApiError(
+        400,
+        f"the idempotency key is longer than {max_characters} characters",
+        code="invalid_value",
+        param="Idempotency-Key",
+        fix="a UUID is enough",
+    )
+
+
+def key_reused() -> ApiError:
+    return ApiError(
+        409,
+        "this idempotency key was used for another request",
+        code="idempotency_conflict",
+        param="Idempotency-Key",
+        fix="use a new key for a new request",
+        headers=NO_RETRY,
+    )
+
+
+# -- not now -------------------------------------------------------------------------------------------
+
+
+def boot_failed(failure: Mapping[str, Any]) -> ApiError:
+    return ApiError(
+        503,
+        str(failure.get("problem", "the start failed")),
+        code="boot_failed",
+        fix=str(failure.get("fix", "look at /status")),
+        headers={"Retry-After": "60"},
+    )
+
+
+def not_ready(state: str, *, retry_seconds: int) -> ApiError:
+    return ApiError(
+        503,
+        f"the model is not there yet (state: {state})",
+        code="not_ready",
+        fix="try again in a while; GET /readyz says when",
+        headers={"Retry-After": str(retry_seconds)},
+    )
+
+
+def queue_full(queued: int, *, retry_seconds: int, all_seconds: float | None) -> ApiError:
+    """``all_seconds``: how long those that wait take together, where that is known."""
+    about = "" if all_seconds is None else f"; they take about {all_seconds:.0f} s"
+    return ApiError(
+        429,
+        f"{queued} videos are waiting, which is as many as may{about}",
+        code="queue_full",
+        fix=f"try again in {retry_seconds} s, or cancel some",
+        headers={"Retry-After": str(retry_seconds)},
+    )
