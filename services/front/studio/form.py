@@ -31,8 +31,18 @@ LABELS = {
 }
 MEANINGS = {"seed": "Same seed, same clip. Empty: a new one each time.", "size": "Width × height in pixels."}
 # Offered first where the model allows them; any other legal size can be typed.
-SIZES = tuple(
-    "1024x576 576x1024 832x480 480x832 1280x720 720x1280 1280x704 704x1280 672x384 384x672 640x640".split()
+SIZES = (
+    "1024x576",
+    "576x1024",
+    "832x480",
+    "480x832",
+    "1280x720",
+    "720x1280",
+    "1280x704",
+    "704x1280",
+    "672x384",
+    "384x672",
+    "640x640",
 )
 
 
