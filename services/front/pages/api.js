@@ -12,7 +12,8 @@ async function ask(path, options = {}) {
   try {
     answer = await fetch(path, { cache: "no-store", headers: { Accept: "application/json" }, ...options });
   } catch {
-    throw new Refused("The machine does not answer.", "Check your connection. If this lasts, see whether the machine still runs.", 0);
+    const fix = "Check your connection. If this lasts, see whether the machine still runs.";
+    throw new Refused("The machine does not answer.", fix, 0);
   }
   const text = await answer.text();
   if (answer.status === 401) { location.reload(); throw new Refused("Signed out.", "Sign in again.", 401); }
@@ -23,7 +24,8 @@ async function ask(path, options = {}) {
   } catch { /* a proxy's own page */ }
   if (answer.ok && body != null) return body;
   const error = body?.error ?? {};
-  throw new Refused(error.message ?? `The machine answered ${answer.status}.`, error.fix ?? "Try again in a moment.", answer.status);
+  const problem = error.message ?? `The machine answered ${answer.status}.`;
+  throw new Refused(problem, error.fix ?? "Try again in a moment.", answer.status);
 }
 
 // The parts of a video object that this page shows.
@@ -32,10 +34,12 @@ function read(video) {
   return {
     id: video.id, status: video.status, values, prompt: video.prompt || values.prompt || "",
     seed: values.seed, warnings: video.warnings ?? [], error: video.error,
-    part: (video.progress ?? 0) / 100, stage: video.stage, eta: video.eta_seconds, place: video.queue_position,
+    part: (video.progress ?? 0) / 100, stage: video.stage, eta: video.eta_seconds,
+    place: video.queue_position, cancelling: video.cancel_requested,
     created: video.created_at, took: video.status === "completed" ? video.timings?.run_seconds : null,
-    duration: values.num_frames && values.fps ? values.num_frames / values.fps : null, hasPhoto: video.has_input, cancelling: video.cancel_requested,
-    width: values.width, height: values.height, cancelled: video.error?.code === "cancelled",
+    duration: values.num_frames && values.fps ? values.num_frames / values.fps : null,
+    hasPhoto: video.has_input, width: values.width, height: values.height,
+    cancelled: video.error?.code === "cancelled",
     active: video.status === "queued" || video.status === "in_progress",
   };
 }

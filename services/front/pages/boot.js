@@ -1,5 +1,4 @@
-"use strict";
-// Follows the start of the machine by asking /status once a second, and gives way to the service when it is there.
+// Follows the start of the machine: asks /status once a second, and opens the service when it is there.
 const WORDS = {
   detect: ["Looking at this machine", "Looked at this machine"],
   choose: ["Choosing how to run the model", "Chose how to run the model"],
@@ -8,40 +7,13 @@ const WORDS = {
   load: ["Loading the model into memory", "Model loaded"],
 };
 const STATES = {
-  starting: "Starting", detecting: "Starting", choosing: "Starting", fetching: "Downloading", launching: "Starting",
-  loading: "Loading", ready: "Ready", failed: "Stopped by a problem", stopping: "Shutting down",
+  starting: "Starting", detecting: "Starting", choosing: "Starting", fetching: "Downloading",
+  launching: "Starting", loading: "Loading", ready: "Ready", failed: "Stopped by a problem",
+  stopping: "Shutting down",
 };
 const $ = (id) => document.getElementById(id);
 let missed = 0, spoken = "", fetchSeen = false;
 
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text != null) node.textContent = text;
-  return node;
-}
-// Writing the same text again would make screen readers repeat it and selections vanish.
-function write(node, text) { if (node.textContent !== text) node.textContent = text; }
-function known(value) { return typeof value === "number" && isFinite(value); }
-
-function bytes(count) {
-  if (!known(count)) return "?";
-  for (const [size, name] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]])
-    if (count >= size) return `${(count / size).toFixed(count / size < 10 ? 1 : 0)} ${name}`;
-  return `${Math.round(count)} B`;
-}
-function span(seconds) {
-  if (seconds < 1) return "under 1 s";
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min`;
-}
-function about(seconds) {
-  if (seconds < 90) return `about ${Math.max(5, Math.ceil(seconds / 5) * 5)} s left`;
-  if (seconds < 5400) return `about ${Math.round(seconds / 60)} min left`;
-  return `about ${(seconds / 3600).toFixed(1)} h left`;
-}
 function setBar(node, part) {
   node.classList.toggle("unknown", part == null);
   if (part == null) return node.removeAttribute("aria-valuenow");
@@ -67,7 +39,7 @@ function showHeadline(boot, current) {
     if (part != null) sub = `${Math.floor(part * 100)} %`;
     if (current.bytes_total) sub += ` · ${bytes(current.bytes_done)} of ${bytes(current.bytes_total)}`;
     if (current.bytes_per_second > 0) sub += ` · ${bytes(current.bytes_per_second)}/s`;
-    if (known(current.eta_seconds)) sub += ` · ${about(current.eta_seconds)}`;
+    if (known(current.eta_seconds)) sub += ` · ${left(current.eta_seconds)}`;
     if (!sub) sub = current.detail || "";
   }
   write($("headline"), head);
@@ -84,10 +56,12 @@ function showHeadline(boot, current) {
 
 function showSteps(boot, now) {
   const list = $("steps");
-  const phases = Object.keys(WORDS).map((name) => boot.phases?.find((p) => p.name === name) ?? { name, state: "waiting" });
+  const phaseOf = (name) => boot.phases?.find((phase) => phase.name === name);
+  const phases = Object.keys(WORDS).map((name) => phaseOf(name) ?? { name, state: "waiting" });
   phases.forEach((phase, index) => {
     const row = list.children[index] ?? list.appendChild(stepRow());
-    const failed = phase.state === "failed" || (boot.failure?.phase === phase.name && boot.state === "failed");
+    const stopped = boot.state === "failed" && boot.failure?.phase === phase.name;
+    const failed = stopped || phase.state === "failed";
     const state = failed ? "failed" : ["done", "running"].includes(phase.state) ? phase.state : "waiting";
     if (row.className !== state) row.className = state;
     const [sign, name, time, detail] = row.children;
@@ -109,8 +83,9 @@ function stepRow() {
 }
 function took(phase, boot, now) {
   if (!known(phase.started_at)) return "";
-  const start = phase.started_at > 1e9 ? phase.started_at : boot.started_at + phase.started_at;
-  const end = known(phase.ended_at) ? (phase.ended_at > 1e9 ? phase.ended_at : boot.started_at + phase.ended_at) : now;
+  const clock = (time) => (time > 1e9 ? time : boot.started_at + time);
+  const start = clock(phase.started_at);
+  const end = known(phase.ended_at) ? clock(phase.ended_at) : now;
   return end >= start ? span(end - start) : "";
 }
 
@@ -146,7 +121,10 @@ function fileRow() {
 }
 
 const RENTED = ["clore", "vast", "runpod", "runpod-serverless"];
-const PLACES = { clore: "Clore", vast: "Vast.ai", runpod: "RunPod", "runpod-serverless": "RunPod Serverless", docker: "Docker", bare: "this computer" };
+const PLACES = {
+  clore: "Clore", vast: "Vast.ai", runpod: "RunPod", "runpod-serverless": "RunPod Serverless",
+  docker: "Docker", bare: "this computer",
+};
 function showFacts(boot, now) {
   const facts = [
     ["Where", PLACES[boot.platform] ?? boot.platform],
@@ -159,8 +137,12 @@ function showFacts(boot, now) {
   ].filter(([, value]) => value);
   const list = $("facts");
   $("facts-card").hidden = !facts.length;
-  if (list.children.length !== facts.length * 2) list.replaceChildren(...facts.flatMap(() => [make("dt"), make("dd")]));
-  facts.forEach(([name, value], i) => { write(list.children[2 * i], name); write(list.children[2 * i + 1], value); });
+  if (list.children.length !== facts.length * 2)
+    list.replaceChildren(...facts.flatMap(() => [make("dt"), make("dd")]));
+  facts.forEach(([name, value], index) => {
+    write(list.children[2 * index], name);
+    write(list.children[2 * index + 1], value);
+  });
 }
 function money(amount) { return `$${amount.toFixed(amount < 1 ? 3 : 2).replace(/(\.\d\d)0$/, "$1")}`; }
 
@@ -190,17 +172,25 @@ function showDetails(lines) {
 }
 
 function showFailure(boot) {
-  const failure = boot.state === "failed" ? boot.failure ?? { problem: "The start failed.", fix: "Look at the log: kinokit logs" } : null;
+  const unknown = { problem: "The start failed.", fix: "Look at the log: kinokit logs" };
+  const failure = boot.state === "failed" ? boot.failure ?? unknown : null;
   $("failure").hidden = !failure;
   if (!failure) return;
-  const [problem, ...details] = failure.problem.split("\n"); // a refusal lists what was found and what would fit
+  // A refusal lists what was found and what would fit.
+  const [problem, ...details] = failure.problem.split("\n");
   write($("problem"), problem);
   showDetails(details);
   write($("fix"), failure.fix);
-  const rented = RENTED.includes(boot.platform);
-  const keeps = known(boot.hourly_cost) ? `This machine goes on costing ${money(boot.hourly_cost)} an hour, ${money(boot.hourly_cost * 24)} a day, until you stop it`
-    : rented ? "The rent goes on until you stop this machine" : "Nothing else runs; this page stays until you stop the kit";
-  write($("cost"), keeps + (rented ? ` on ${PLACES[boot.platform]}. ` : ". ") + "The whole story is in the log: kinokit logs");
+  const where = RENTED.includes(boot.platform) ? ` on ${PLACES[boot.platform]}` : "";
+  write($("cost"), `${costs(boot)}${where}. The whole story is in the log: kinokit logs`);
+}
+function costs(boot) {
+  const hour = boot.hourly_cost;
+  if (known(hour))
+    return `This machine goes on costing ${money(hour)} an hour, ${money(hour * 24)} a day,`
+      + " until you stop it";
+  if (RENTED.includes(boot.platform)) return "The rent goes on until you stop this machine";
+  return "Nothing else runs; this page stays until you stop the kit";
 }
 
 function showReady(boot, { plan }) {
@@ -211,15 +201,21 @@ function showReady(boot, { plan }) {
   const text = !plan || plan.inputs.includes("text");
   const image = !plan || plan.inputs.includes("image");
   const card = make("section", "card");
-  card.append(make("h2", "", "The API answers here"), command("Your token, from the file that kinokit status names", "export KINOKIT_TOKEN=…"));
+  card.append(
+    make("h2", "", "The API answers here"),
+    command("Your token, from the file that kinokit status names", "export KINOKIT_TOKEN=…"),
+  );
   const key = 'curl -H "Authorization: Bearer $KINOKIT_TOKEN" \\\n  ';
-  const fields = (text ? '-F prompt="a paper boat on a pond" ' : "") + (image ? "-F input_reference=@photo.jpg " : "");
+  const prompt = text ? '-F prompt="a paper boat on a pond" ' : "";
+  const fields = prompt + (image ? "-F input_reference=@photo.jpg " : "");
   card.append(
     command("Ask for a clip", `${key}${fields}${base}/v1/videos`),
     command("Follow it", `${key}${base}/v1/videos/VIDEO_ID`),
     command("Fetch it", `${key}-o clip.mp4 ${base}/v1/videos/VIDEO_ID/content`),
-    make("p", "label", "Health, open to all"), links({ "healthz": "/healthz", "readyz": "/readyz", "ping": "/ping" }),
-    make("p", "label", "With the token"), links({ "openapi.json": "API description (OpenAPI)", "status": "/status" }),
+    make("p", "label", "Health, open to all"),
+    links({ healthz: "/healthz", readyz: "/readyz", ping: "/ping" }),
+    make("p", "label", "With the token"),
+    links({ "openapi.json": "API description (OpenAPI)", status: "/status" }),
   );
   $("ready").append(card);
 }
@@ -237,7 +233,8 @@ function command(label, text) {
 async function copy(text, button) {
   try {
     await navigator.clipboard.writeText(text);
-  } catch { // http pages on rented machines have no clipboard API: select the text, so that Ctrl-C works
+  } catch {
+    // http pages on rented machines have no clipboard API: select the text, so that Ctrl-C works
     const range = document.createRange();
     range.selectNodeContents(button.previousSibling);
     getSelection().removeAllRanges();
@@ -249,7 +246,11 @@ async function copy(text, button) {
 }
 function links(paths) {
   const row = make("p", "links small");
-  for (const [path, text] of Object.entries(paths)) { const link = make("a", "", text); link.href = path; row.append(link); }
+  for (const [path, text] of Object.entries(paths)) {
+    const link = make("a", "", text);
+    link.href = path;
+    row.append(link);
+  }
   return row;
 }
 
@@ -257,7 +258,8 @@ function show(status, now) {
   const boot = { ...status.boot };
   if (status.studio === "failed") {
     boot.service = "api";
-    boot.findings = [...(boot.findings ?? []), { problem: "The studio could not be started; the API works.", fix: "The reason is in the log: kinokit logs" }];
+    const problem = "The studio could not be started; the API works.";
+    boot.findings = [...(boot.findings ?? []), { problem, fix: "The reason is in the log: kinokit logs" }];
   }
   const phases = boot.phases ?? [];
   showHeadline(boot, phases.find((p) => p.state === "running"));
@@ -280,7 +282,8 @@ async function openStudio() {
 
 function showLost(wait) {
   $("lost").hidden = missed < 2;
-  write($("lost-text"), `Asked ${missed} times without an answer; asking again in ${Math.round(wait / 1000)} s. `
+  const soon = `${Math.round(wait / 1000)} s`;
+  write($("lost-text"), `Asked ${missed} times without an answer; asking again in ${soon}. `
     + "It may be restarting. If this lasts, see whether the machine still runs where you rented it.");
 }
 
@@ -288,11 +291,13 @@ async function follow() {
   let wait = 1000;
   try {
     const answer = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(8000) });
-    if (answer.status === 401) return location.reload(); // the token changed: the front shows its sign-in page
+    // The token changed: the front shows its sign-in page.
+    if (answer.status === 401) return location.reload();
     if (!answer.ok) throw new Error(answer.status);
     const status = await answer.json();
     const boot = status.boot, studio = boot.service === "ui" && status.studio !== "failed";
-    const sent = Date.parse(answer.headers.get("Date") ?? "") / 1000; // the machine's clock, not this one's
+    // By the machine's clock, not this one's.
+    const sent = Date.parse(answer.headers.get("Date") ?? "") / 1000;
     missed = 0;
     $("lost").hidden = true;
     show(status, sent || Date.now() / 1000);

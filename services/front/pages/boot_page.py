@@ -19,11 +19,9 @@ HEADERS = {"X-Kinokit-Boot": "1", "Cache-Control": "no-store"}
 def page() -> str:
     """The boot page, for ``GET /`` until the service is ready; it follows ``/status`` by itself."""
     styles = ("tokens.css", "page.css", "boot.css", "waterfall.css")
-    return _fill(
-        "boot.html",
-        style="".join(map(read, styles)),
-        script=read("boot.js") + read("waterfall.js"),
-    )
+    scripts = ("words.js", "boot.js", "waterfall.js")
+    script = '"use strict";\n' + "".join(map(read, scripts))
+    return _fill("boot.html", style="".join(map(read, styles)), script=script)
 
 
 def sign_in_page(wrong: str = "") -> str:

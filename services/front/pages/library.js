@@ -6,7 +6,7 @@ const library = { videos: new Map(), order: [], hasOlder: false, wentOlder: fals
 function mergeNewest({ videos, more }) {
   const fresh = videos.map((video) => video.id);
   const last = videos.at(-1);
-  // Who is as new as this page but not on it was deleted elsewhere.
+  // A clip as new as this page that is not on it was deleted elsewhere.
   const older = last && more ? library.order.slice(library.order.indexOf(last.id) + 1) : [];
   const kept = library.order.includes(last?.id) ? older.filter((id) => !fresh.includes(id)) : [];
   library.order = [...fresh, ...kept];
@@ -37,11 +37,14 @@ function showLibrary() {
     return buildTile(video);
   });
   // Untouched nodes stay in place: no flicker, and focus is kept.
-  wanted.forEach((tile, index) => { if (list.children[index] !== tile) list.insertBefore(tile, list.children[index] ?? null); });
+  wanted.forEach((tile, index) => {
+    if (list.children[index] !== tile) list.insertBefore(tile, list.children[index] ?? null);
+  });
   while (list.children.length > wanted.length) list.lastChild.remove();
   part("none").hidden = wanted.length > 0;
   part("older").hidden = !library.hasOlder;
-  write(part("count"), wanted.length ? `${wanted.length}${library.hasOlder ? "+" : ""} ${wanted.length === 1 ? "clip" : "clips"}` : "");
+  const count = `${wanted.length}${library.hasOlder ? "+" : ""} ${wanted.length === 1 ? "clip" : "clips"}`;
+  write(part("count"), wanted.length ? count : "");
   for (const tile of list.children) tile.classList.toggle("k-chosen", tile.dataset.id === selected);
 }
 
@@ -51,7 +54,7 @@ function buildTile(video) {
   tile.dataset.status = video.status;
   const open = make("button", "k-open");
   open.type = "button";
-  open.onclick = () => { select(video.id); element.scrollIntoView({ block: "start", behavior: still() ? "auto" : "smooth" }); };
+  open.onclick = () => { select(video.id); scrollToScreen(); };
   open.append(picture(video), make("span", "k-tile-title", title(video)), make("span", "k-tile-facts"));
   const row = make("div", "k-tile-actions");
   if (!video.active) row.append(reuseButton(video, "Reuse"), deleteButton(video, "", "Sure?"));
@@ -60,16 +63,26 @@ function buildTile(video) {
   return tile;
 }
 function moveTile(tile, video) {
-  const words = { queued: "Waiting", in_progress: `${Math.round(video.part * 100)} %`, failed: video.cancelled ? "Cancelled" : "Failed" };
-  const facts = [words[video.status], video.status === "completed" && video.duration ? `${video.duration.toFixed(1)} s` : null, !video.prompt && video.seed != null ? `seed ${video.seed}` : null, ago(video.created)];
+  const words = {
+    queued: "Waiting", in_progress: `${Math.round(video.part * 100)} %`,
+    failed: video.cancelled ? "Cancelled" : "Failed",
+  };
+  const facts = [
+    words[video.status],
+    video.status === "completed" && video.duration ? `${video.duration.toFixed(1)} s` : null,
+    !video.prompt && video.seed != null ? `seed ${video.seed}` : null,
+    ago(video.created),
+  ];
   write(tile.querySelector(".k-tile-facts"), facts.filter(Boolean).join(" · "));
   tile.querySelector(".k-picture").style.setProperty("--done", video.active ? video.part : 1);
 }
 function picture(video) {
-  const frame = make("span", `k-picture k-is-${video.active ? "busy" : video.cancelled ? "cancelled" : video.status}`);
+  const look = video.active ? "busy" : video.cancelled ? "cancelled" : video.status;
+  const frame = make("span", `k-picture k-is-${look}`);
   if (video.status === "completed" || video.hasPhoto) {
     const image = make("img");
-    Object.assign(image, { src: contentAt(video.id, video.status === "completed" ? "thumbnail" : "input"), alt: "", loading: "lazy", decoding: "async" });
+    image.src = contentAt(video.id, video.status === "completed" ? "thumbnail" : "input");
+    Object.assign(image, { alt: "", loading: "lazy", decoding: "async" });
     image.onerror = () => image.remove();
     frame.append(image);
   }

@@ -7,22 +7,36 @@ function showOnScreen(video) {
   const key = video ? `${video.id} ${video.status}` : "empty";
   if (key !== shownKey) {
     shownKey = key;
-    const [screen, below] = !video ? emptyScreen() : video.active ? busyScreen(video)
-      : video.status === "completed" ? playingScreen(video) : failedScreen(video);
+    const [look, [screen, below], spoken] = screenFor(video);
     part("screen").replaceChildren(...screen);
     part("below").replaceChildren(...below);
-    part("screen").className = `k-screen ${!video ? "k-empty" : video.active ? "k-busy" : video.status === "completed" ? "k-playing" : "k-failed"}`;
-    write(part("spoken"), !video ? "" : { queued: "Waiting in the queue", in_progress: "The clip is being made", completed: "The clip is ready" }[video.status]
-      ?? `${video.cancelled ? "Cancelled" : "Failed"}`);
+    part("screen").className = `k-screen ${look}`;
+    write(part("spoken"), spoken);
   }
   if (video?.active) progressOn(video);
+}
+// The class of the screen, its nodes, and what a screen reader speaks.
+function screenFor(video) {
+  if (!video) return ["k-empty", emptyScreen(), ""];
+  if (video.status === "queued") return ["k-busy", busyScreen(video), "Waiting in the queue"];
+  if (video.active) return ["k-busy", busyScreen(video), "The clip is being made"];
+  if (video.status === "completed") return ["k-playing", playingScreen(video), "The clip is ready"];
+  return ["k-failed", failedScreen(video), video.cancelled ? "Cancelled" : "Failed"];
+}
+function scrollToScreen() {
+  element.scrollIntoView({ block: "start", behavior: still() ? "auto" : "smooth" });
 }
 
 function emptyScreen() {
   const box = make("div", "k-center");
-  const text = !plan.prompt ? "Add a photo" : { none: "Write what to show", optional: "Write a prompt, add a photo if you like,", needed: "Add a photo, write a prompt" }[plan.photo];
+  const byPhoto = {
+    none: "Write what to show", optional: "Write a prompt, add a photo if you like,",
+    needed: "Add a photo, write a prompt",
+  };
+  const text = plan.prompt ? byPhoto[plan.photo] : "Add a photo";
   box.innerHTML = MARK;
-  box.append(make("p", "k-big", "Your clip plays here"), make("p", "k-soft", `${text} and press “Make the clip”.`));
+  box.append(make("p", "k-big", "Your clip plays here"));
+  box.append(make("p", "k-soft", `${text} and press “Make the clip”.`));
   return [[box], []];
 }
 
@@ -37,7 +51,7 @@ function busyScreen(video) {
   const stop = button("Cancel", "k-quiet", async () => {
     stop.disabled = true;
     write(stop, "Cancelling…");
-    await tell(() => cancel(video.id));
+    await attempt(() => cancel(video.id));
   });
   stop.dataset.action = "cancel";
   box.append(make("p", "k-big"), bar, make("p", "k-soft k-numbers"), stop);
@@ -55,11 +69,11 @@ function progressOn(video) {
   const box = part("screen").querySelector(".k-work");
   const bar = box.querySelector(".k-bar");
   const waits = video.status === "queued";
-  write(box.querySelector(".k-big"), video.cancelling ? "Cancelling" : waits ? "Waiting for its turn" : STAGES[video.stage] ?? video.stage ?? "Starting");
-  const numbers = waits
-    ? [video.place == null ? "" : video.place === 1 ? "Next in line" : `Number ${video.place} in line`, left(video.eta)]
-    : [`${Math.round(video.part * 100)} %`, left(video.eta)];
-  write(box.querySelector(".k-numbers"), numbers.filter(Boolean).join(" · "));
+  const stage = waits ? "Waiting for its turn" : STAGES[video.stage] ?? video.stage ?? "Starting";
+  write(box.querySelector(".k-big"), video.cancelling ? "Cancelling" : stage);
+  const place = video.place === 1 ? "Next in line" : `Number ${video.place} in line`;
+  const number = !waits ? `${Math.round(video.part * 100)} %` : video.place == null ? "" : place;
+  write(box.querySelector(".k-numbers"), [number, left(video.eta)].filter(Boolean).join(" · "));
   bar.classList.toggle("k-unknown", waits || video.part === 0);
   bar.style.setProperty("--done", video.part);
   bar.setAttribute("aria-valuenow", Math.round(video.part * 100));
@@ -67,7 +81,8 @@ function progressOn(video) {
 
 function playingScreen(video) {
   const clip = make("video");
-  Object.assign(clip, { src: contentAt(video.id), controls: true, loop: true, muted: true, autoplay: !still(), playsInline: true });
+  clip.src = contentAt(video.id);
+  Object.assign(clip, { controls: true, loop: true, muted: true, autoplay: !still(), playsInline: true });
   clip.setAttribute("aria-label", title(video));
   clip.addEventListener("canplay", () => { if (!still()) clip.play().catch(() => {}); }, { once: true });
   if (video.width && video.height) clip.style.aspectRatio = `${video.width} / ${video.height}`;
@@ -85,7 +100,8 @@ function failedScreen(video) {
   const [problem, fix] = (video.error?.message ?? "").split("\n  fix: ");
   box.append(make("p", "k-big", video.cancelled ? "Cancelled" : "This clip failed"));
   if (!video.cancelled) box.append(make("p", "k-problem", human(problem) || "No reason was given."));
-  if (!video.cancelled && (video.error?.fix ?? fix)) box.append(make("p", "k-soft", human(video.error.fix ?? fix)));
+  const advice = video.error?.fix ?? fix;
+  if (!video.cancelled && advice) box.append(make("p", "k-soft", human(advice)));
   const row = make("div", "k-actions");
   row.append(reuseButton(video, "Use these settings"), deleteButton(video, "k-quiet"));
   return [[box], [row, about(video)]];
@@ -106,7 +122,7 @@ function deleteButton(video, className, question = "Really delete?") {
       return;
     }
     node.disabled = true;
-    if (await tell(() => remove(video.id))) forget(video.id);
+    if (await attempt(() => remove(video.id))) forget(video.id);
     else node.disabled = false;
   });
   node.dataset.action = "delete";
@@ -123,14 +139,20 @@ function warning(text) {
 function about(video) {
   const box = make("details", "k-about");
   const line = make("summary");
-  const facts = [video.width ? `${video.width} × ${video.height}` : null, video.duration ? `${video.duration.toFixed(1)} s` : null,
-    video.seed != null ? `seed ${video.seed}` : null, video.took ? `made in ${seconds(video.took)}` : null, ago(video.created)];
-  line.append(make("span", "k-title", title(video)), make("span", "k-soft k-facts", facts.filter(Boolean).join(" · ")));
+  const facts = [
+    video.width ? `${video.width} × ${video.height}` : null,
+    video.duration ? `${video.duration.toFixed(1)} s` : null,
+    video.seed != null ? `seed ${video.seed}` : null,
+    video.took ? `made in ${span(video.took)}` : null,
+    ago(video.created),
+  ].filter(Boolean).join(" · ");
+  line.append(make("span", "k-title", title(video)), make("span", "k-soft k-facts", facts));
   const list = make("dl");
   const values = { seed: video.seed, ...video.values };
   for (const [name, value] of Object.entries(values)) {
     if (value == null || value === "") continue;
-    list.append(make("dt", "", plan.labels[name] ?? name.replaceAll("_", " ")), make("dd", "", String(value)));
+    const label = plan.labels[name] ?? name.replaceAll("_", " ");
+    list.append(make("dt", "", label), make("dd", "", String(value)));
   }
   list.append(make("dt", "", "Id"), make("dd", "", video.id));
   box.append(line, list);
@@ -143,11 +165,12 @@ function showError(error) {
   box.replaceChildren();
   box.hidden = !error;
   if (!error) return;
-  box.append(make("p", "k-problem", human(error.message)), make("p", "k-fix", human(error.fix ?? "Try again in a moment.")));
+  const fix = error.fix ?? "Try again in a moment.";
+  box.append(make("p", "k-problem", human(error.message)), make("p", "k-fix", human(fix)));
   box.scrollIntoView({ block: "nearest" });
 }
-// Does it and says what went wrong, if anything; true when it went well.
-async function tell(action) {
+// Does it and shows what went wrong, if anything; true when it went well.
+async function attempt(action) {
   try {
     await action();
     showError(null);

@@ -12,13 +12,15 @@ function select(id) {
 // Without a choice: what is being made, else the newest clip.
 function onScreen() {
   const videos = library.order.map((id) => library.videos.get(id));
-  return library.videos.get(selected) ?? videos.findLast((video) => video.active) ?? videos.find((video) => video.status === "completed") ?? null;
+  return library.videos.get(selected) ?? videos.findLast((video) => video.active)
+    ?? videos.find((video) => video.status === "completed") ?? null;
 }
 function showAll() {
   const video = onScreen();
   showOnScreen(video);
   showLibrary();
-  document.title = (video?.status === "in_progress" ? `${Math.round(video.part * 100)} % · ` : "") + pageTitle;
+  const progress = video?.status === "in_progress" ? `${Math.round(video.part * 100)} % · ` : "";
+  document.title = progress + pageTitle;
 }
 const pageTitle = document.title.replace(/^\d+ % · /, "");
 
@@ -30,7 +32,7 @@ async function follow() {
     try {
       mergeNewest(await newest(PAGE));
       if (selected && !library.order.includes(selected)) await chosenFromFarBack();
-      const shown = onScreen(); // its place in the queue is said of one video, not in lists
+      const shown = onScreen(); // lists do not hold a video's place in the queue
       if (shown?.status === "queued") library.videos.set(shown.id, await one(shown.id));
       missed = 0;
       showAll();
@@ -39,20 +41,23 @@ async function follow() {
     await showTrouble();
   }
   const busy = library.order.some((id) => library.videos.get(id).active);
-  timer = setTimeout(follow, missed ? Math.min(10000, 1000 * 2 ** missed) : document.hidden ? 5000 : busy ? 800 : 4000);
+  const wait = document.hidden ? 5000 : busy ? 800 : 4000;
+  timer = setTimeout(follow, missed ? Math.min(10000, 1000 * 2 ** missed) : wait);
 }
 // A line above the library while the machine is away, or its worker is: clips wait then, and are not lost.
 async function showTrouble() {
   let text = "";
-  if (missed >= 2) text = "The machine does not answer. What is being made goes on; this page asks again every few seconds.";
+  if (missed >= 2) text = TROUBLE.silent;
   else if (!missed && looks++ % 5 === 0) {
     const state = await ask(`${root}status`).then((status) => status.boot.state, () => "ready");
-    trouble = state === "ready" ? "" : TROUBLE[state] ?? "The model is being loaded. Clips that you ask for now wait until it is there.";
+    trouble = state === "ready" ? "" : TROUBLE[state] ?? TROUBLE.loading;
   }
   part("lost").hidden = !(text || trouble);
   write(part("lost"), text || trouble);
 }
 const TROUBLE = {
+  silent: "The machine does not answer. What is being made goes on; this page asks again every few seconds.",
+  loading: "The model is being loaded. Clips that you ask for now wait until it is there.",
   failed: "The model could not be started again: look at the log with kinokit logs.",
   stopping: "This machine is shutting down. Clips that wait are kept for the next start.",
 };
@@ -62,14 +67,17 @@ async function chosenFromFarBack() {
   try {
     library.videos.set(selected, await one(selected));
   } catch (error) {
-    if (error.status === 404) { library.videos.delete(selected); selected = null; sessionStorage.removeItem(CHOSEN); }
+    if (error.status !== 404) return;
+    library.videos.delete(selected);
+    selected = null;
+    sessionStorage.removeItem(CHOSEN);
   }
 }
 function wake() { follow(); }
 
-// Settings of an earlier clip, for the form; the photo is uploaded again, because the form's copy may be gone.
+// Settings of an earlier clip, for the form. The photo is uploaded again: the form's copy may be gone.
 async function reuse(video) {
-  await tell(async () => {
+  await attempt(async () => {
     let photo = null;
     if (video.hasPhoto) {
       const answer = await fetch(contentAt(video.id, "input"));
@@ -91,7 +99,7 @@ function filled(names) {
   return names.map((name) => {
     if (name === "input_reference") return photo;
     if (name === "size" && values.width) return `${values.width}x${values.height}`;
-    if (["width", "height", "seconds"].includes(name)) return ""; // said by size and frames
+    if (["width", "height", "seconds"].includes(name)) return ""; // size and frames give them
     if (plan.texts.includes(name)) return String(values[name] ?? "");
     return values[name] ?? plan.defaults[name] ?? (name === "preset" ? "" : null);
   });
@@ -100,15 +108,18 @@ function filled(names) {
 function followPreset(name, names, current) {
   const touched = new Set(Object.values(plan.presets).flatMap((values) => Object.keys(values)));
   const wanted = plan.presets[name] ?? {};
-  return names.map((field, index) => (touched.has(field) ? wanted[field] ?? plan.defaults[field] : current[index]));
+  const value = (field) => wanted[field] ?? plan.defaults[field];
+  return names.map((field, index) => (touched.has(field) ? value(field) : current[index]));
 }
 // Without the few-step LoRAs a model needs other steps and guidance.
 function followLora(on, names, current) {
-  return names.map((field, index) => (field in plan.withoutLora ? (on ? plan.defaults : plan.withoutLora)[field] : current[index]));
+  const values = on ? plan.defaults : plan.withoutLora;
+  return names.map((field, index) => (field in plan.withoutLora ? values[field] : current[index]));
 }
 
 function asked(names, values) {
-  const given = Object.fromEntries(names.map((name, index) => [name, values[index]]).filter(([, value]) => value != null && value !== ""));
+  const pairs = names.map((name, index) => [name, values[index]]);
+  const given = Object.fromEntries(pairs.filter(([, value]) => value != null && value !== ""));
   const photo = given.input_reference;
   delete given.input_reference;
   if (given.width || given.height) delete given.size; // the exact one wins over the choice
@@ -116,11 +127,15 @@ function asked(names, values) {
   return [given, photo];
 }
 function missing(given, photo) {
-  if (plan.prompt && !given.prompt?.trim()) return new Refused("There is no prompt yet.", "Say in a sentence or two what to show.");
-  if (plan.photo === "needed" && !photo) return new Refused("There is no photo yet.", "Drop one on the form, or click there to choose a file.");
+  if (plan.prompt && !given.prompt?.trim())
+    return new Refused("There is no prompt yet.", "Say in a sentence or two what to show.");
+  if (plan.photo === "needed" && !photo)
+    return new Refused("There is no photo yet.", "Drop one on the form, or click there to choose a file.");
   return null;
 }
-function label(frames, fps) { return frames > 0 && fps > 0 ? `Make the clip, ${(frames / fps).toFixed(1)} s` : "Make the clip"; }
+function label(frames, fps) {
+  return frames > 0 && fps > 0 ? `Make the clip, ${(frames / fps).toFixed(1)} s` : "Make the clip";
+}
 let sending = false;
 async function send(names, values) {
   const [given, photo] = asked(names, values);
@@ -129,18 +144,18 @@ async function send(names, values) {
   if (sending) return; // a double click makes one clip
   sending = true;
   document.getElementById("k-make").classList.add("k-sending");
-  await tell(async () => {
+  await attempt(async () => {
     const video = await create(given, photo);
     library.videos.set(video.id, video);
     library.order.unshift(video.id);
     select(video.id);
-    if (innerWidth < 800) element.scrollIntoView({ block: "start", behavior: still() ? "auto" : "smooth" });
+    if (innerWidth < 800) scrollToScreen();
   });
   sending = false;
   document.getElementById("k-make").classList.remove("k-sending");
 }
 
-part("older").onclick = () => tell(async () => { await loadOlder(); showAll(); });
+part("older").onclick = () => attempt(async () => { await loadOlder(); showAll(); });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && element.isConnected) {
     event.preventDefault();
@@ -152,8 +167,10 @@ document.addEventListener("paste", (event) => {
   const image = [...event.clipboardData.files].find((file) => file.type.startsWith("image/"));
   if (!image || plan.photo === "none" || !element.isConnected) return;
   event.preventDefault();
-  tell(async () => { again = { photo: await forForm(image) }; trigger("photo"); });
+  attempt(async () => { again = { photo: await forForm(image) }; trigger("photo"); });
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) follow(); });
-window.kinokit = { make: send, label, filled, pasted: () => again.photo, follow_preset: followPreset, follow_lora: followLora };
+window.kinokit = {
+  make: send, label, filled, pasted: () => again.photo, follow_preset: followPreset, follow_lora: followLora,
+};
 follow();

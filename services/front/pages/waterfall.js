@@ -15,15 +15,17 @@ function showWaterfall(boot, now) {
     const seconds = Math.max(0, ends[index] - row.started_at), running = row.ended_at == null;
     item.className = running ? "running" : TRACKS[row.track] ? row.track : "worker";
     write(item.querySelector(".path"), row.name);
-    const told = [running ? "running" : seconds < 0.005 ? "" : `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`];
-    if (row.bytes) told.push(bytes(row.bytes));
-    if (row.bytes_per_second) told.push(`${bytes(row.bytes_per_second)}/s`);
-    write(item.querySelector(".amount"), told.filter(Boolean).join(" · "));
+    const took = seconds < 0.005 ? "" : `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+    const amounts = [running ? "running" : took];
+    if (row.bytes) amounts.push(bytes(row.bytes));
+    if (row.bytes_per_second) amounts.push(`${bytes(row.bytes_per_second)}/s`);
+    write(item.querySelector(".amount"), amounts.filter(Boolean).join(" · "));
     const bar = item.querySelector("i");
     bar.style.setProperty("--from", (row.started_at - begin) / whole);
     bar.style.setProperty("--part", seconds / whole);
     const after = row.waited_for ? ` After ${row.waited_for}.` : "";
-    item.title = `${TRACKS[row.track] ?? row.track}, ${(row.started_at - begin).toFixed(1)} s after the command.${after}`;
+    const start = (row.started_at - begin).toFixed(1);
+    item.title = `${TRACKS[row.track] ?? row.track}, ${start} s after the command.${after}`;
   });
   showPrediction(boot, rows, begin);
 }
@@ -32,12 +34,13 @@ function showPrediction(boot, rows, begin) {
     const row = rows.find((each) => each.name === name && each.ended_at != null);
     return row && row.ended_at - (name === "ready" ? begin : row.started_at);
   };
-  const told = [["download", "fetch"], ["load", "load"], ["ready", "ready"], ["first_clip", "first clip"]]
-    .map(([name, span]) => [name.replace("_", " "), boot.prediction?.[`${name}_seconds`], took(span)])
-    .filter(([, said]) => known(said))
-    .map(([name, said, was]) => `${name} ${said.toFixed(1)} s` + (known(was) ? `, was ${was.toFixed(1)} s` : ""));
-  $("predicted").hidden = !told.length;
-  write($("predicted"), `Predicted: ${told.join("; ")}`);
+  const parts = [["download", "fetch"], ["load", "load"], ["ready", "ready"], ["first_clip", "first clip"]]
+    .map(([name, row]) => [name.replace("_", " "), boot.prediction?.[`${name}_seconds`], took(row)])
+    .filter(([, predicted]) => known(predicted))
+    .map(([name, predicted, was]) =>
+      `${name} ${predicted.toFixed(1)} s` + (known(was) ? `, was ${was.toFixed(1)} s` : ""));
+  $("predicted").hidden = !parts.length;
+  write($("predicted"), `Predicted: ${parts.join("; ")}`);
 }
 function spanRow() {
   const row = make("li"), line = make("div", "line"), bar = make("div", "span");

@@ -1,40 +1,24 @@
-// Numbers and states in plain words.
-const STAGES = {
-  load: "Loading the model", encode: "Reading what you gave", sample: "Making the frames",
-  decode: "Developing the frames", write: "Writing the clip", upload: "Handing over the clip",
-};
+// Numbers in plain words, and the text of nodes: for every page.
+function known(value) { return typeof value === "number" && isFinite(value); }
 
-function seconds(count) {
-  const whole = Math.max(0, Math.round(count));
+function bytes(count) {
+  if (!known(count)) return "?";
+  for (const [size, name] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]])
+    if (count >= size) return `${(count / size).toFixed(count / size < 10 ? 1 : 0)} ${name}`;
+  return `${Math.round(count)} B`;
+}
+function span(seconds) {
+  if (seconds < 1) return "under 1 s";
+  const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${Math.floor(whole / 3600)} h ${Math.floor(whole % 3600 / 60)} min`;
 }
-function left(count) {
-  if (count == null) return "";
-  if (count < 90) return `about ${Math.max(5, Math.ceil(count / 5) * 5)} s left`;
-  return `about ${Math.round(count / 60)} min left`;
-}
-function ago(time) {
-  const past = Date.now() / 1000 - time;
-  if (past < 60) return "just now";
-  if (past < 3600) return `${Math.floor(past / 60)}\u00a0min\u00a0ago`;
-  if (past < 86400) return `${Math.floor(past / 3600)}\u00a0h\u00a0ago`;
-  return new Date(time * 1000).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
-}
-// What tells one clip from another at a glance.
-function title(video) {
-  if (video.prompt) return video.prompt;
-  const about = [];
-  if (video.values.preset) about.push(String(video.values.preset).replaceAll("-", " "));
-  if (video.values.motion_bucket_id != null) about.push(`motion ${video.values.motion_bucket_id}`);
-  const text = about.join(" · ");
-  return text ? text[0].toUpperCase() + text.slice(1) : "Clip";
-}
-// The API speaks of fields by their names; this page by their labels.
-function human(text) {
-  const named = String(text ?? "").replace(/\b[a-z]+(?:_[a-z]+)+\b/g, (name) => plan.labels[name] ?? name);
-  return named ? named[0].toUpperCase() + named.slice(1) : "";
+function left(seconds) {
+  if (!known(seconds)) return "";
+  if (seconds < 90) return `about ${Math.max(5, Math.ceil(seconds / 5) * 5)} s left`;
+  if (seconds < 5400) return `about ${Math.round(seconds / 60)} min left`;
+  return `about ${(seconds / 3600).toFixed(1)} h left`;
 }
 function make(tag, className, text) {
   const node = document.createElement(tag);
@@ -42,10 +26,5 @@ function make(tag, className, text) {
   if (text != null) node.textContent = text;
   return node;
 }
+// Writing the same text again would make screen readers repeat it and selections vanish.
 function write(node, text) { if (node.textContent !== text) node.textContent = text; }
-function button(text, className, action) {
-  const node = make("button", `k-button ${className}`, text);
-  node.type = "button";
-  node.onclick = action;
-  return node;
-}

@@ -26,7 +26,7 @@ import gradio as gr
 from services.front.studio import form, theme
 from services.front.studio.origin import BrowserOrigin
 
-SCRIPTS = ("words.js", "api.js", "screen.js", "library.js", "studio.js")
+SCRIPTS = ("words.js", "clips.js", "api.js", "screen.js", "library.js", "studio.js")
 WRONG = '<div id="k-wrong" role="alert" hidden></div>'  # filled by pages/screen.js
 KEEP_UPLOADS_SECONDS = 24 * 3600  # the API keeps its own copy of each photo
 
