@@ -9,7 +9,7 @@ from bootstrap.detect import cgroup, cuda_build, cuda_driver, disk, nvidia
 from bootstrap.detect.machine import Machine
 
 
-def detect(
+def read_machine(
     env: Mapping[str, str],
     disk_path: Path,
     *,

@@ -48,7 +48,7 @@ class Boot:
     def plan(self) -> Plan:
         """Do all of it; ``BootFailed`` when the user can do something about it."""
         with self._phase("detect"):
-            machine = detect.detect(self.env, self.data_dir, probe_disk=True)
+            machine = detect.read_machine(self.env, self.data_dir, probe_disk=True)
             self.document.find(machine.findings)
             self.document.end("detect", found(machine))
         with self._phase("choose"):

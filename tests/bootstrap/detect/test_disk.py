@@ -33,5 +33,5 @@ def test_a_slow_disk_is_found_and_a_fast_one_is_not(tmp_path: Path) -> None:
 
 
 def test_the_probe_runs_only_when_it_is_asked_for(tmp_path: Path) -> None:
-    assert detect.detect({}, tmp_path).disk_write_bytes_per_second is None
-    assert detect.detect({}, tmp_path, probe_disk=True).disk_write_bytes_per_second is not None
+    assert detect.read_machine({}, tmp_path).disk_write_bytes_per_second is None
+    assert detect.read_machine({}, tmp_path, probe_disk=True).disk_write_bytes_per_second is not None

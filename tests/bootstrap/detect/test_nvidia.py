@@ -21,7 +21,7 @@ import json, os, sys
 from dataclasses import asdict
 from pathlib import Path
 from bootstrap import detect
-machine = detect.detect(os.environ, Path(sys.argv[1]), sys=Path(sys.argv[1]), proc=Path("/proc"))
+machine = detect.read_machine(os.environ, Path(sys.argv[1]), sys=Path(sys.argv[1]), proc=Path("/proc"))
 print(json.dumps(asdict(machine)))
 """
 RTX_4090 = "NVIDIA GeForce RTX 4090,24564,24077,487,8,9,ok,0"
