@@ -1,4 +1,4 @@
-"""All models that came with the kit, and which of them a machine can run."""
+"""All shipped models, and which of them a machine can run."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def entries(machine: Machine, missing: Missing) -> list[Entry]:
 
 
 def entry(manifest: Manifest, machine: Machine, missing: Missing, *, profile: str | None = None) -> Entry:
-    """Judge one model; the disk counts for what is not there yet."""
+    """Judge one model; the disk must have room for what is not there yet."""
     download_bytes = missing(manifest)
     chosen = choose(manifest, machine, download_bytes=download_bytes, profile=profile)
     return Entry(manifest, chosen, download_bytes)
 
 
 def refusal(refused: Entry, machine: Machine, missing: Missing) -> NoFit:
-    """The one screen that says why the model cannot run here, and which can."""
+    """The error that explains why the model cannot run here, and names those that can."""
     return no_fit(refused.manifest, refused.choice, machine, runs_here=fitting(entries(machine, missing)))
 
 

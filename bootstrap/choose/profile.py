@@ -1,4 +1,4 @@
-"""Which of a model's profiles fits a machine, and why the others do not. Pure: facts in, a decision out."""
+"""Which of a model's profiles fits a machine, and why the others do not. Pure functions."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def choose(
 def smaller(manifest: Manifest, profile: str) -> Profile | None:
     """The best profile that needs less GPU memory than the one named and runs on the same GPU.
 
-    One that asks for the same abilities comes first: what an older card can do is slower. None where there
+    One with the same compute capability comes first: profiles for older cards are slower. None when there
     is none, or no profile of that name.
     """
     now = next((each for each in manifest.profiles if each.name == profile), None)
@@ -92,7 +92,7 @@ def _judge(profile: Profile, machine: Machine) -> Verdict:
 
 
 def _gpu_lacks(needs: Needs, machine: Machine) -> set[Lack]:
-    """Why too few GPUs are able; the nearest obstacle, not the sum of all."""
+    """Why too few GPUs can run it; the nearest obstacle, not all of them."""
     if not machine.gpus:
         return {"gpu"}
     large = [gpu for gpu in machine.gpus if _has_memory(needs, gpu)]
@@ -106,7 +106,7 @@ def _has_memory(needs: Needs, gpu: Gpu) -> bool:
 
 
 def _is_capable(needs: Needs, gpu: Gpu) -> bool:
-    """An unknown compute capability is given the benefit of the doubt."""
+    """An unknown compute capability counts as enough."""
     if needs.compute_capability is None or gpu.compute_capability is None:
         return True
     return gpu.compute_capability >= _pair(needs.compute_capability)
@@ -134,7 +134,7 @@ def _ram(needs: Needs, machine: Machine) -> tuple[bool, str]:
 
 
 def _workers_by_ram(needs: Needs, machine: Machine) -> int:
-    """Each worker holds its own copy in host memory; at least one, the veto is ``_ram``'s."""
+    """Each worker holds its own copy in host memory; at least one: ``_ram`` decides if there is enough."""
     ram_bytes = _ram_bytes(machine)
     if ram_bytes is None or needs.ram_gib == 0:
         return len(machine.gpus)
@@ -160,6 +160,6 @@ def _disk_problem(machine: Machine, download_bytes: int) -> str | None:
 
 
 def _pair(capability: float) -> tuple[int, int]:
-    """8.9 is (8, 9): a manifest writes it as people do."""
+    """8.9 is (8, 9)."""
     major, _, minor = f"{capability:g}".partition(".")
     return int(major), int(minor or 0)

@@ -26,11 +26,11 @@ def no_fit(
     runs_here: Sequence[str],
     market: Prices | None = None,
 ) -> NoFit:
-    """Word the refusal. ``runs_here`` are the names of the models that fit this machine."""
+    """Write the refusal. ``runs_here`` are the names of the models that fit this machine."""
     nearest = _nearest(choice.verdicts)
     rows = [
         ("found", found(machine)),
-        # the headline says already that there is no GPU
+        # "no_gpu" stands in the headline
         *((each.code, f"{each.problem}; {each.fix}") for each in machine.findings if each.code != "no_gpu"),
         *(("needs", each) for each in _needs(choice.verdicts)),
         ("runs here", ", ".join(runs_here) or "none of the shipped models"),
@@ -54,7 +54,7 @@ def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def found(machine: Machine) -> str:
-    """The machine in one line; what is not known is said to be so."""
+    """The machine in one line, with what is not known."""
     cores = machine.cpu_quota or machine.cpu_visible
     gpus = [f"{gpu.name} with {gpu.vram_free_bytes / GIB:.1f} GiB free" for gpu in machine.gpus]
     return ", ".join(

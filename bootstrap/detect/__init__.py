@@ -1,4 +1,4 @@
-"""Reading the machine: every fact comes from the kernel or the driver, and ``None`` is "not known"."""
+"""Reads the machine: every fact comes from the kernel or the driver, and ``None`` means "not known"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this container may use of memory, CPU and threads: by cgroup v1 or v2, else by the host."""
+"""How much memory, CPU and threads this container may use: by cgroup v1 or v2, else by the host."""
 
 from __future__ import annotations
 

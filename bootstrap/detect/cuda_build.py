@@ -1,4 +1,4 @@
-"""Does the driver suit the CUDA that the installed torch was built for? Torch is not imported to know."""
+"""Whether the driver suits the CUDA that the installed torch was built for, without importing torch."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ RUNTIMES = (
 def installed(version_of: Callable[[str], str] = metadata.version) -> tuple[int, int] | None:
     """CUDA of the installed torch, ``(13, 0)``; None for a CPU build or no torch.
 
-    The wheels of download.pytorch.org say it in their version ("2.11.0+cu130"); those of PyPI say
-    nothing there and bring the runtime as a package.
+    The wheels of download.pytorch.org have it in their version ("2.11.0+cu130"); those of PyPI do not, and
+    bring the runtime as a package.
     """
     try:
         torch = version_of("torch")

@@ -1,4 +1,4 @@
-"""The disk below a directory: how much is free, and how fast it takes data."""
+"""The disk of a directory: how much is free, and how fast it takes data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_rate(folder: Path, *, most_seconds: float = 2.0) -> float | None:
     """Bytes a second that reach the disk, from a file of 64 MiB that is removed again.
 
     None when nothing can be written.
-    Random bytes, so that a compressing file system does not flatter itself; synced, so that memory does not.
+    Random bytes, so that a compressing file system is not measured too fast; synced, so that memory is not.
     """
     path = folder / f".probe-{os.getpid()}-{secrets.token_hex(4)}"
     chunk = os.urandom(CHUNK_BYTES)
@@ -51,7 +51,7 @@ def write_rate(folder: Path, *, most_seconds: float = 2.0) -> float | None:
 
 
 def findings(folder: Path, rate: float | None) -> tuple[Finding, ...]:
-    """A network volume is often slower than the network: say so before the download, not after."""
+    """A network volume is often slower than the network: the user should know before the download."""
     if rate is None or rate >= SLOW_BYTES_PER_SECOND:
         return ()
     seconds_per_gb = 1e9 / rate

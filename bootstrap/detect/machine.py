@@ -20,7 +20,7 @@ class Gpu:
     vram_free_bytes: int
     compute_capability: tuple[int, int] | None
     power_limit_watts: float | None = None
-    other_processes_bytes: int | None = None  # memory that others hold, None when the driver does not say
+    other_processes_bytes: int | None = None  # memory that others hold; None: not known
     is_mig_slice: bool = False
 
 

@@ -11,13 +11,13 @@ import pynvml
 
 from bootstrap.detect.machine import GIB, Finding, Gpu
 
-# A desktop or a display server takes this much at most; more is somebody's model.
+# A desktop or a display server takes this much at most; more is another program's model.
 BUSY_BYTES = GIB
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What NVML says. No driver version means that there is no driver to ask."""
+    """What NVML reports. No driver version means that there is no driver."""
 
     gpus: tuple[Gpu, ...] = ()
     driver_version: str | None = None
@@ -52,7 +52,7 @@ def _devices() -> Iterator[Gpu | Finding]:
 
 
 def _gpus_of(handle: Any) -> Iterator[Gpu]:
-    """The GPU itself, or its slices when it is cut: the whole of a cut GPU cannot be used."""
+    """The GPU itself, or its slices when it has some: a sliced GPU cannot be used as a whole."""
     slices = list(_slices(handle))
     for device in slices or [handle]:
         memory = pynvml.nvmlDeviceGetMemoryInfo(device)
@@ -84,7 +84,7 @@ def _slices(handle: Any) -> Iterator[Any]:
             except pynvml.NVMLError_NotFound:
                 continue  # the numbers of slices have gaps
     except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
-        return  # a card, or a driver, that knows no slices
+        return  # a card or a driver without slices
 
 
 def _held(device: Any) -> int | None:
@@ -99,7 +99,7 @@ def _watts(handle: Any) -> float | None:
 
 
 def _known(ask: Callable[[], Any]) -> Any:
-    """The driver's answer, or None where it has none; a lost GPU is not an answer."""
+    """The driver's answer, or None where it has none; raises when the GPU is lost."""
     try:
         return ask()
     except pynvml.NVMLError_GpuIsLost:
@@ -119,7 +119,7 @@ def _visible(gpus: list[Gpu], allowed: str | None) -> list[Gpu]:
         else:
             match = next((gpu for gpu in gpus if entry and gpu.uuid.startswith(entry)), None)
         if match is None:
-            break  # CUDA ignores what stands behind an invalid entry
+            break  # CUDA ignores what follows an invalid entry
         chosen.append(match)
     return chosen
 
@@ -180,7 +180,7 @@ def _zero_gpus(env: Mapping[str, str]) -> Finding:
     if "RUNPOD_POD_ID" in env:
         return Finding(
             "zero_gpus",
-            "the pod came back with zero GPUs: its host gave them to somebody else while the pod was stopped",
+            "the pod came back with zero GPUs: its host gave them to others while the pod was stopped",
             "stop the pod and start it later, or start a new one; a network volume keeps the model."
             " It is billed as long as it runs",
         )

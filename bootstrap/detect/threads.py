@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from bootstrap.detect.machine import Machine
 
-# Pools that size themselves by the visible cores unless told. TOKIO is the hub's transfer library.
+# Without these, pools take a thread for each visible core. TOKIO is the hub's transfer library.
 POOLS = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",

@@ -1,4 +1,4 @@
-"""Another machine than this one, from the flags of ``kinokit plan``: would the model fit there?"""
+"""A machine described by the flags of ``kinokit plan``: would the model fit there?"""
 
 from __future__ import annotations
 

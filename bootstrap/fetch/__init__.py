@@ -1,6 +1,6 @@
-"""Fetching a model's files: in parallel, verified while they arrive, resumed after any stop.
+"""Downloads a model's files in parallel, verifies them while they arrive, and resumes after any stop.
 
-Give ``fetch`` a manifest and a store; what it returns has been checked byte for byte.
+``fetch`` takes a manifest and a store; every file that it returns was checked byte for byte.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def fetch(
     arrived: Callable[[Path], None] = lambda _: None,
     report: Callable[[Progress], None],
 ) -> dict[str, Path]:
-    """Make every file of the manifest be there, verified; KitError when that cannot be.
+    """Get every file of the manifest and verify it; KitError when that is not possible.
 
-    ``endpoint`` is the hub; ``token`` is shown to it alone, never to ``mirrors`` nor to the storage that
-    either redirects to. ``verify`` hashes also what was verified before. ``connections`` fixes their number,
-    which otherwise follows what the link gives. ``arrived`` is told each file's absolute place as soon as the
-    file is verified there, from any thread. The result maps a manifest's file path to its place.
+    ``endpoint`` is the hub. Only the hub gets ``token``, never ``mirrors`` nor the storage that either
+    redirects to. ``verify`` also hashes files that were verified before. ``connections`` fixes their number,
+    which otherwise follows the link's rate. ``arrived`` is called with each file's absolute path as soon as
+    the file is verified there, from any thread. The result maps a manifest's file path to its place.
     """
     request = Request(
         manifest=manifest,

@@ -1,8 +1,8 @@
 """Whether the disk or the link is what a download waits for, from what is measured while it runs.
 
-While memory takes what is written, connections wait for the network and the rate is the link's. Once it
-takes no more, they stand in ``write``, and the rate is the disk's. What memory has taken is written out
-at the end, before a file counts as kept.
+While the page cache takes what is written, connections wait for the network and the rate is the link's.
+When the cache is full, they wait in ``write``, and the rate is the disk's. What the cache holds is written
+out at the end, before a file counts as kept.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 WINDOW_SECONDS = 1.0
-WRITING = 0.5  # of the connections' time: more says that the disk is waited for,
-READING = 0.25  # and less that the link is
-SEEN_SECONDS = 3.0  # so long, before it is told
-SLOWER = 0.8  # a disk that is this near to the link is not worth a word
+WRITING = 0.5  # of the connections' time in ``write``: with more, they wait for the disk
+READING = 0.25  # with less, they wait for the link
+SEEN_SECONDS = 3.0  # that it lasts before the user is told
+SLOWER = 0.8  # of the link's rate: a faster disk is not worth a note
 
 
 class Bottleneck:
-    """Told the engine's counters again and again; knows both rates when it has seen them."""
+    """Learns both rates from the session's counters, which ``see`` gets again and again."""
 
     def __init__(self) -> None:
         self.link: float | None = None  # bytes a second, the best that was seen while the disk kept up
@@ -50,7 +50,7 @@ class Bottleneck:
             self._waited_bytes += count
             self.disk = self._waited_bytes / self._waited_seconds
         rate = count / (now - since) if writing <= READING * self._connections else 0.0
-        # A long write counts when it ends, which may be one window late: two in a row must say the same.
+        # A long write counts when it ends, which may be one window late: two in a row must agree.
         if steady := min(rate, self._rate_before):
             self.link = max(self.link or 0.0, steady)
         self._rate_before = rate
@@ -67,7 +67,7 @@ class Bottleneck:
             self._flushing.discard(mark)
 
     def note(self) -> str | None:
-        """What to say of it; None while the link is the limit."""
+        """A sentence for the user; None while the link is the limit."""
         if self._flushing and self._flushed_seconds >= SEEN_SECONDS:
             return "all has arrived; the disk still writes it out"
         if self.disk is None or self._waited_seconds < SEEN_SECONDS:

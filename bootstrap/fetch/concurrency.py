@@ -1,4 +1,4 @@
-"""How many connections: more while more of them bring more, fewer when the server has enough."""
+"""How many connections: more while they raise the rate, fewer when the server asks for that."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ START = 8
 MOST = 64
 WINDOW_SECONDS = 0.1  # while the number doubles; later looks are longer, for a link that swings
 LONG_WINDOW_SECONDS = 0.5
-JOIN_SECONDS = 1.0  # new connections may take so long to bring what counts
-ALIKE = 0.85  # of twice as much is twice as much
-SPARE = 1.05  # what a full link keeps, of as many as bring its rate
-GAIN = 1.08  # of a quarter more; less than that is noise, and each connection costs processor time
+JOIN_SECONDS = 1.0  # for new connections to reach their usual rate
+ALIKE = 0.85  # a rate of this share of the double counts as doubled
+SPARE = 1.05  # connections that a full link keeps, in shares of those that reach its rate
+GAIN = 1.08  # that a quarter more must bring; less is noise, and each connection costs processor time
 PROBE_AGAIN_SECONDS = (3.0, 6.0, 8.0)
 
 
 class Concurrency:
-    """Told the bytes that have arrived, says how many connections there shall be.
+    """From the bytes that have arrived, how many connections there should be: ``target``.
 
-    First it doubles the number while that doubles the rate; then the link is full, and as many stay as bring
-    that rate. From then on it tries a quarter more now and then. What speaks against more is looked at twice:
-    one look may have been a bad moment, and a wrong number costs more than a second look.
+    First it doubles the number while that doubles the rate. Then the link is full, and as many stay as reach
+    that rate. From then on it tries a quarter more now and then. Before it gives up on more, it measures
+    twice: one measurement may be a bad moment, and a wrong number costs more than a second measurement.
     """
 
     def __init__(self, most: int, *, fixed: int | None = None) -> None:
@@ -40,18 +40,18 @@ class Concurrency:
 
     @property
     def is_looking(self) -> bool:
-        """Whether the link has not been full yet: rates are then wanted soon."""
+        """Whether the link was not full yet: rates are then measured at short intervals."""
         return not self._fixed and not self._settled and self.target < self._most
 
     def observe(self, now: float, received: int, working: int) -> int:
-        """The target after another look; so many connections are ``working`` at their usual rate."""
+        """The target after another measurement; ``working`` connections have their usual rate."""
         if self._fixed or now < self._quiet_until or received == 0:
             self._since = (now, received) if received else None
             return self.target
         self._changed_at = self._changed_at or now
         late = now - self._changed_at > JOIN_SECONDS
         if self._since is None or working < self.target * (0.75 if late else 1.0):
-            # Connections still being made would make the step look like a failure.
+            # While some are still connecting, the step would look like a failure.
             self._since = (now, received)
             return self.target
         seconds = now - self._since[0]
@@ -96,10 +96,10 @@ class Concurrency:
         self._before, self._doubted = None, False
 
     def slow_down(self, now: float, seconds: float) -> None:
-        """The server says 429 or 503: half as many, and no more for a while."""
+        """The server answered 429 or 503: half as many, and no more for a while."""
         pause = PROBE_AGAIN_SECONDS[-1]
         if now < self._quiet_until - pause:
-            return  # one refusal that many connections got at once
+            return  # many connections got the same refusal at once
         self._settle(now, max(1, self.target // 2))
         self._quiet_until = now + max(seconds, 1.0) + pause
 

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection that receives straight into the caller's buffer.
 
 HTTP/2 would put every range on one TCP flow, and a library's layers cost more than the transfer on a box
-with few cores. What is needed of HTTP here is small: GET and HEAD, ranges, keep-alive, three framings.
+with few cores. It needs little of HTTP: GET and HEAD, ranges, keep-alive, three framings.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 from bootstrap import __version__
 
 CONNECT_SECONDS = 10.0
-TICK_SECONDS = 1.0  # how long a receive may take before it says how far it is
+TICK_SECONDS = 1.0  # the longest time until a receive returns
 MAX_HEAD_BYTES = 128 * 1024
 
 
@@ -30,7 +30,7 @@ class Broken(ConnectionError):
 
 @dataclass(frozen=True)
 class Origin:
-    """Who is talked to, and who may see a token."""
+    """The server of an address; a token belongs to one."""
 
     scheme: str
     host: str
@@ -52,7 +52,7 @@ class Origin:
 
 
 def target_of(url: str) -> str:
-    """What stands in the request line."""
+    """The target in the request line."""
     parts: SplitResult = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
@@ -70,7 +70,7 @@ class Head:
 
 
 class Connection:
-    """Talks to one origin; not shared between threads, but ``abort`` may come from any."""
+    """Connects to one origin; used by one thread, but any may call ``abort``."""
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
@@ -215,7 +215,7 @@ class Connection:
             try:
                 more = self._receive_some(view[count:])
             except Broken:
-                break  # the next call says so again
+                break  # the next call raises it again
             if more == 0:
                 break
             count += more
@@ -253,7 +253,7 @@ class Connection:
         self._socket = None
 
     def abort(self) -> None:
-        """Make whoever waits in ``receive`` fail at once."""
+        """Make a thread that waits in ``receive`` fail at once."""
         self._aborted = True
         current = self._socket
         if current is not None:
@@ -264,7 +264,7 @@ class Connection:
 
 
 class Unzipped:
-    """The body of a server that compresses what it was asked not to."""
+    """The body of a server that compresses although it was asked not to."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,9 +1,9 @@
-"""SHA-256 whose inner state can be kept, and so continued or checked from any piece on.
+"""SHA-256 whose inner state can be kept, so that hashing can continue or check from any piece on.
 
-SHA-256 eats a file in blocks of 64 bytes and carries 32 bytes of state from block to block. Kept at every
+SHA-256 reads a file in blocks of 64 bytes and carries 32 bytes of state from block to block. Kept at every
 16 MiB, the states let pieces be checked in any order and at the same time: piece k is right when it turns
 state k into state k+1. A chain of right pieces that begins at SHA-256's own start and ends in the
-published digest *is* that digest, so kept states need no trust, and no byte is hashed twice.
+published digest *is* that digest. So kept states need no trust, and no byte is hashed twice.
 
 ``hashlib`` does not give its state out; OpenSSL's library does. Where it cannot be loaded, files are
 hashed from front to back with ``hashlib`` and nothing is kept.
@@ -70,7 +70,7 @@ class Chain:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """OpenSSL's library if it can be had and gives the right answers."""
+    """OpenSSL's library, if it can be loaded and gives the right answers."""
     for name in ("libcrypto.so.3", "libcrypto.so.1.1"):
         try:
             found = ctypes.CDLL(name)

@@ -1,4 +1,4 @@
-"""Files that have to come over the network."""
+"""Downloads files: locates all, checks the disk, fetches."""
 
 from __future__ import annotations
 

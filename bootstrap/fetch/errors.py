@@ -1,4 +1,4 @@
-"""What went wrong on the way, as a sentence for the user or as a reason to try again."""
+"""What went wrong, as a sentence for the user or as a reason to try again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TryAgain(Exception):
 
     why: str
     wait_seconds: float | None = None  # what the server asked for; ours when it did not
-    url_is_old: bool = False  # a signed address that must be asked for anew
+    url_is_old: bool = False  # a signed address that must be requested again
     slow_down: bool = False  # the server has too much to do
     is_nonsense: bool = False  # an answer that a second attempt will hardly change
 
@@ -50,7 +50,7 @@ def of_network(error: OSError, origin: Origin) -> TryAgain | KitError:
 
 
 def unreachable(why: str, seconds: float) -> KitError:
-    """Nothing came for so long that waiting on would only cost money."""
+    """Nothing came for so long that more waiting would only cost money."""
     return KitError(
         f"no progress for {seconds:.0f} s: {why}",
         fix="check the network of this box (DNS, firewall, HF_ENDPOINT) or name a mirror; what has arrived is"
@@ -100,7 +100,7 @@ def retry_after(head: Head, now: float) -> float | None:
 def of_hub(
     head: Head, origin: Origin, source: Source, path: str, licence: Licence, token: str | None
 ) -> KitError | TryAgain:
-    """A refusal of the hub, which says more than its status."""
+    """A refusal of the hub, whose headers hold more than the status."""
     code = head.headers.get("x-error-code", "")
     repo = source.repo or "?"
     page = licence.accept_url or f"{origin.scheme}://{origin}/{repo}"

@@ -202,7 +202,7 @@ class Hashing:
         self._lock.notify_all()
 
     def restart(self, transfer: FileTransfer) -> None:
-        """The whole file is wrong and nobody knows where: fetch all of it once more."""
+        """The whole file is wrong and it is not known where: fetch all of it once more."""
         transfer.restarts += 1
         transfer.plan(set())
         self._set_segments(transfer)

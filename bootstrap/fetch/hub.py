@@ -1,4 +1,4 @@
-"""Where a file's bytes are, asked of the hub or of an https folder. The token is shown to the hub alone."""
+"""Asks the hub or an https folder where a file's bytes are. Only the hub gets the token."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True)
 class Located:
-    """An address to get ranges from, and what the server said about the content."""
+    """An address to get ranges from, and what the server announced about the content."""
 
     url: str
     token: str | None  # only where the hub itself sends the bytes
@@ -115,7 +115,7 @@ class UrlMirror:
 
 
 def ask(method: str, url: str, headers: dict[str, str]) -> Head:
-    """One request without a body's content; TryAgain or KitError when the network fails."""
+    """One request; its body is not read. TryAgain or KitError when the network fails."""
     origin = Origin.of(url)
     connection = Connection(origin)
     try:
@@ -127,7 +127,7 @@ def ask(method: str, url: str, headers: dict[str, str]) -> Head:
 
 
 def _length(head: Head) -> int | None:
-    """The file's length; a compressed answer's length says nothing about it."""
+    """The file's length; a compressed answer's length is another one."""
     if head.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         return None
     return head.number("content-length")
@@ -141,7 +141,7 @@ def _hash_of(etag: str) -> tuple[str | None, str | None]:
 
 
 def _good_until(url: str, date: str | None) -> float | None:
-    """When to ask anew: at 80 % of a signature's life, counted from now, so that no clock must be right."""
+    """When to ask again: at 80 % of a signature's life, counted from now, so that no clock must be right."""
     query = {name.lower(): values[0] for name, values in parse_qs(urlsplit(url).query).items()}
     life: float | None = None
     if query.get("x-amz-expires", "").isdigit():

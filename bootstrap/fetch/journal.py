@@ -1,4 +1,4 @@
-"""What of a ``*.part`` is there, in a file beside it, so that a killed fetch goes on where it was.
+"""Which pieces of a ``*.part`` are there, in a file beside it, so that a killed fetch can be resumed.
 
 One line per event, appended in one write: ``w 7`` piece 7 is written, ``v 7`` it is also verified,
 ``s 7 <state>`` SHA-256's state after piece 7. A line that was cut off is ignored. After ``kill -9`` the
@@ -28,7 +28,7 @@ def boot_id() -> str:
 
 @dataclass
 class Claims:
-    """What a journal says of its part."""
+    """What a journal claims about its part file."""
 
     written: set[int] = field(default_factory=set)
     verified: set[int] = field(default_factory=set)
@@ -37,7 +37,7 @@ class Claims:
 
 
 class Journal:
-    """The journal of one file; ``expected`` names the content, so that another revision's is not used."""
+    """The journal of one file. ``expected`` is its digest, so that another revision's is not used."""
 
     def __init__(self, part: Path, *, size: int, expected: str) -> None:
         self.path = part.with_name(part.name + ".journal")
@@ -59,7 +59,7 @@ class Journal:
         if header != self._header:
             return claims
         claims.same_boot = boot == boot_id() != "unknown"
-        for line in lines[1:-1]:  # the last one has no newline yet: it is empty or cut off
+        for line in lines[1:-1]:  # the last one has no newline: it is empty or cut off
             with suppress(ValueError, IndexError):
                 _take(claims, line.split(" "))
         return claims

@@ -114,7 +114,7 @@ class Landing:
     def _wrote(
         self, transfer: FileTransfer, piece: int, count: int, hashed: tuple[HashSegment, int] | None
     ) -> None:
-        """Count what was written before judging it: a judgement may set the pieces out anew."""
+        """Count what was written before judging it: a judgement may plan the pieces again."""
         if transfer.wrote(piece, count) and transfer.journal:
             transfer.journal.written(piece)
         if hashed is not None:

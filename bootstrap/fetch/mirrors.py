@@ -1,4 +1,4 @@
-"""Where a file can be had: which mirror a connection uses, the address there, who is left out."""
+"""Which mirror a connection uses, a file's address there, and which mirrors are no longer used."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Mirrors:
             return good[number % len(good)]
 
     def measured(self, mirror: Mirror, rate: float) -> None:
-        """A connection's rate over one part, as the mirrors are compared by."""
+        """Take a connection's rate over one range into this mirror's mean; mirrors are compared by it."""
         with self._lock:
             before = self._rates.get(mirror.name)
             self._rates[mirror.name] = rate if before is None else 0.7 * before + 0.3 * rate
@@ -55,7 +55,7 @@ class Mirrors:
         self._located[(transfer.file.path, mirror.name)] = located
 
     def locate(self, transfer: FileTransfer, mirror: Mirror) -> Located:
-        """The file's address at this mirror, asked once for all connections and again when it grows old."""
+        """The file's address at this mirror, requested once for all connections and again when it expires."""
         key = (transfer.file.path, mirror.name)
         with self._lock:
             asking = self._asking.setdefault(key, threading.Lock())
@@ -68,7 +68,7 @@ class Mirrors:
             return known
 
     def forget(self, transfer: FileTransfer, mirror: Mirror, located: Located) -> None:
-        """This address is used up; the next connection asks for a new one."""
+        """This address has expired; the next connection requests a new one."""
         key = (transfer.file.path, mirror.name)
         with self._lock:
             if self._located.get(key) is located:

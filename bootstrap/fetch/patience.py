@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Patience:
-    """In seconds, where nothing else is said."""
+    """All in seconds but ``strikes``."""
 
     without_progress: float = 120.0
     to_begin: float = 45.0  # nothing at all has arrived yet: more likely a mistake than a hiccup

@@ -10,7 +10,7 @@ from typing import Literal
 
 State = Literal["waiting", "running", "verifying", "done", "failed"]
 
-WINDOW_SECONDS = 5.0  # the rate is the mean of this time: calm enough to read, quick enough to believe
+WINDOW_SECONDS = 5.0  # of the mean rate: calm enough to read, quick enough to believe
 REPORT_SECONDS = 0.25
 
 
@@ -26,7 +26,7 @@ class FileProgress:
 
 @dataclass(frozen=True)
 class Progress:
-    """All files together. ``None`` is a rate that nobody has measured yet."""
+    """All files together. A rate of ``None`` is not measured yet."""
 
     bytes_done: int
     bytes_total: int
@@ -63,7 +63,7 @@ class Meter:
 
     def _rate(self, at: float, done: int) -> float | None:
         samples = self._samples
-        if samples and done < samples[-1][1]:  # something was thrown away: what came before says nothing
+        if samples and done < samples[-1][1]:  # something was thrown away: older samples no longer count
             samples.clear()
         samples.append((at, done))
         while len(samples) > 2 and at - samples[0][0] > WINDOW_SECONDS:

@@ -58,7 +58,7 @@ def _use_states(transfer: FileTransfer, entry: Entry | None) -> None:
 
 
 def _use_claims(transfer: FileTransfer, claims: Claims) -> None:
-    """Set out the pieces as the journal allows; see ``journal`` for what is believed when."""
+    """Plan the pieces as the journal allows; ``journal`` describes what is trusted when."""
     hashed = 0
     while hashed in claims.states and hashed in claims.written:
         hashed += 1

@@ -1,4 +1,4 @@
-"""Where fetched files are kept, and ``lock.json`` beside them: what was verified, and how it looked then."""
+"""Where fetched files are kept, and ``lock.json`` beside them: what was verified and its stamp then."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from bootstrap import files
 from bootstrap.choose.manifest import File, Manifest, Source
 from bootstrap.errors import KitError
 
-Basis = Literal[
-    "manifest", "hub", "size"
-]  # who said what the right content is; "size": nobody, only the length
+# Where the right digest comes from; "size": there is none, only the length
+Basis = Literal["manifest", "hub", "size"]
 TMPFS = 0x01021994  # of statfs(2)
 LOCK_NAME = "lock.json"
 
@@ -103,7 +102,7 @@ def _entry(document: dict[str, Any]) -> Entry:
 
 
 def add_to_lock(home: Path, path: str, entry: Entry) -> None:
-    """Record a verified file; whoever calls holds ``only_fetcher``."""
+    """Record a verified file; the caller holds ``only_fetcher``."""
     lock = {**read_lock(home), path: entry}
     text = json.dumps({"version": 1, "files": {name: asdict(lock[name]) for name in sorted(lock)}}, indent=1)
     files.replace_text(home / LOCK_NAME, text)
@@ -123,7 +122,7 @@ def missing(manifest: Manifest, home: Path) -> list[File]:
 
 @contextmanager
 def only_fetcher(home: Path, waiting: Callable[[int | None], None]) -> Iterator[None]:
-    """Hold the folder alone; ``waiting`` is told, again and again, which process has it."""
+    """Hold the folder alone; until then ``waiting`` is called with the process that has it."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(home / ".fetcher", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -143,7 +142,7 @@ def _locked(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        # Some network disks have no locks at all; one agent at a time is then the data directory's promise.
+        # Some network disks have no locks at all; the data directory then allows one agent at a time.
         return error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
     return True
 
@@ -155,7 +154,7 @@ def _holder(descriptor: int) -> int | None:
 
 
 def cannot_write(where: Path, error: OSError) -> KitError:
-    """What a failed write means for the user."""
+    """A failed write, as a sentence for the user."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return KitError(
             f"the disk of {where} is full: {free_bytes(where) / 1024**3:.2f} GiB are free",

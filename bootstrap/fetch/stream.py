@@ -63,7 +63,7 @@ class Stream(threading.Thread):
             self._close()
 
     def is_steady(self, now: float) -> bool:
-        """Whether it brings bytes at its usual rate: what lay in buffers at first says nothing about it."""
+        """Whether it brings bytes at its usual rate: the first bytes come from buffers."""
         return now - self._first_at > BURST_SECONDS and now - self.received_at < 1.5
 
     def abort(self) -> None:

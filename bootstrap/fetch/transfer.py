@@ -1,4 +1,4 @@
-"""One file on its way: which pieces are there, who fetches which bytes, how far it is hashed.
+"""One file on its way: which pieces are there, which connection fetches which bytes, what is hashed.
 
 Everything here changes under the session's lock. A **range** is what one connection fetches of one piece.
 """
@@ -47,7 +47,7 @@ class FileTransfer:
 
     file: File
     final: Path
-    expected: str | None  # sha256 or git oid in hex; None: nobody knows
+    expected: str | None  # sha256 or git oid in hex; None: not published
     by_git: bool
     basis: Basis
     mirrors: list[Mirror]
@@ -68,7 +68,7 @@ class FileTransfer:
     restarts: int = 0
     reader: object | None = None  # the connection that reads the whole file where ranges are ignored
     etag: str | None = None
-    generation: int = 0  # grows when the pieces are set out anew; older ranges no longer count then
+    generation: int = 0  # grows when the pieces are planned again; older ranges no longer count then
     bad: set[int] = field(default_factory=set)  # damaged pieces of a file that is only hashed
     closing: bool = False
     finished: bool = False
@@ -114,7 +114,7 @@ class FileTransfer:
             self.descriptor = None
 
     def plan(self, written: set[int]) -> None:
-        """Set out the pieces: these are written, the others are to do."""
+        """Plan the pieces: these are written, the others are to do."""
         self.generation += 1
         self.left = []
         self.todo.clear()
@@ -138,7 +138,7 @@ class FileTransfer:
         return self.segments[min(piece, len(self.segments) - 1)]
 
     def take(self, now: float, share: int) -> Range | None:
-        """The next stretch that nobody fetches, at most ``share`` bytes of it."""
+        """The next bytes that no connection fetches, at most ``share``."""
         if not self.todo or self.reader is not None:
             return None
         wanted = self.todo.popleft()
@@ -199,7 +199,7 @@ class FileTransfer:
     def _written_from(self, piece: int, end: int) -> int:
         """Up to where this piece is written without a gap."""
         for wanted in self.todo:
-            if wanted.piece > piece:  # they stand in order
+            if wanted.piece > piece:  # they are in order
                 break
             if wanted.piece == piece:
                 end = min(end, wanted.pos)
@@ -220,7 +220,7 @@ class FileTransfer:
         self.todo.insert(place, wanted)
 
     def read_from_front(self) -> None:
-        """Set out the missing pieces for one reader of the whole file: no ranges are handed out."""
+        """Plan the missing pieces for one reader of the whole file: no ranges are handed out."""
         self.plan({piece for piece, left in enumerate(self.left) if not left})
 
     @property
