@@ -23,27 +23,17 @@ from services.parameters import RequestError, complete, parse
 from tests.services.worker import crew
 
 WEIGHTS = b"grey"
-FAMILY = """\
-name: toy
-title: Toy
-engine: toy_engine
-roles: [[weights]]
-settings:
-  brightness: {type: integer, minimum: 0, maximum: 255, default: 90, description: Of every frame.}
-recipe:
-  calm_steps: {type: integer, minimum: 1, default: 3, description: Steps of a request without shift.}
-parameters: [prompt, preset, size, width, height, num_frames, seconds, fps, seed, num_inference_steps, shift]
-fps: {minimum: 2, maximum: 8}
-defaults: {fps: 4}
-presets:
-  - {name: dawn, meaning: Slow., values: {fps: 2}}
-fallbacks:
-  - {when: {shift: 1.0}, from_recipe: {num_inference_steps: calm_steps}}
-rules:
-  doubtful:
-    - {parameter: num_inference_steps, above: 5, warning: "{value} steps change nothing"}
-first_clip_extra_seconds: 0
-"""
+ROOT = Path(__file__).parents[2]
+RECIPE = (ROOT / "CONTRIBUTING.md").read_text().partition("## Add a family")[2]
+
+
+def block(language: str) -> str:
+    """The recipe's example in this language."""
+    return RECIPE.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+FAMILY = block("yaml") + "engine: toy_engine\n"
+ENGINE = block("python")
 MANIFEST = f"""\
 name: grey
 title: Grey frames
@@ -62,26 +52,6 @@ profiles:
     title: No GPU needed
     needs: {{device: cpu}}
     settings: {{brightness: 200}}
-"""
-ENGINE = """\
-import numpy as np
-from services.engines import base
-
-prepare = base.nothing_to_prepare
-
-def load(plan, start):
-    return Toy(plan.family.read_settings(plan.settings), plan.components["weights"].read_bytes())
-
-class Toy:
-    def __init__(self, settings, weights):
-        assert weights == b"grey"
-        self.brightness = settings["brightness"]
-
-    def generate(self, values, image, report, cancelled):
-        report("sample", values.num_inference_steps, values.num_inference_steps)
-        for number in range(values.num_frames):
-            report("decode", number + 1, values.num_frames)
-            yield np.full((values.height, values.width, 3), self.brightness, np.uint8)
 """
 
 
