@@ -19,7 +19,7 @@ def paths(text: str) -> list[str]:
 
 
 def test_there_are_recipes() -> None:
-    assert {"Add a model", "Add a platform", "Add an engine", "Add an image"} <= set(RECIPES)
+    assert {"Add a model", "Add a platform", "Add a family", "Add an image"} <= set(RECIPES)
 
 
 @pytest.mark.parametrize("title", RECIPES)

@@ -149,6 +149,6 @@ def brightness(clip: bytes) -> float:
 
     import av
 
-    with av.open(io.BytesIO(clip)) as container:
+    with av.open(io.BytesIO(clip), "r") as container:
         frame = next(container.decode(video=0))
         return float(frame.to_ndarray(format="rgb24").mean())
