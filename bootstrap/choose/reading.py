@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from bootstrap import yaml_errors
-from bootstrap.choose import family
-from bootstrap.choose.family import Family, Setting
+from bootstrap.choose import consistency, family
+from bootstrap.choose.family import Family
 from bootstrap.choose.manifest import MANIFEST_FOLDER, Manifest, Source
 from bootstrap.errors import KitError
-from bootstrap.yaml_errors import Document, Mistake, Place
+from bootstrap.yaml_errors import Document, Mistake
 
 MAX_BYTES = 1024 * 1024  # a manifest is a few kB; anything larger is another file
 FAMILIES = "families"  # the folder beside a manifest that may hold families of its own
@@ -76,7 +74,7 @@ def parse(text: str, name: str, folder: Path | None = None) -> Manifest:
         found.append(Mistake(1, "", "must be a list of `key: value` lines at the top level"))
     elif isinstance(document.data, dict):
         found += yaml_errors.of_schema(document, Manifest, context)
-        found += _across(document, _family(document, context.get("families")))
+        found += consistency.mistakes(document, _family(document, context.get("families")))
     if found:
         raise BadManifest(name, sorted(set(found)))
     return Manifest.model_validate(document.data, context=context)
@@ -108,149 +106,6 @@ def _absolute(source: Source | None, base: Path) -> Source | None:
     if source is None or source.folder is None:
         return source
     return source.model_copy(update={"folder": str((base / source.folder).resolve())})
-
-
-def _across(document: Document, of: Family | None) -> Iterator[Mistake]:
-    """What no single field shows. Works on raw data, so that it also runs when a field is wrong."""
-    data: dict[str, Any] = document.data
-    yield from _sources(document, ("source",), data.get("source"))
-    files = [file for file in _list(data.get("files")) if isinstance(file, dict)]
-    for index, file in enumerate(_list(data.get("files"))):
-        if isinstance(file, dict) and file.get("source") is not None:
-            yield from _sources(document, ("files", index, "source"), file["source"])
-    yield from _twice(document, "files", "target", [str(f.get("target") or f.get("path")) for f in files])
-    names = [str(p.get("name")) for p in _list(data.get("profiles")) if isinstance(p, dict)]
-    yield from _twice(document, "profiles", "name", names)
-    yield from _paths(document, files)
-    if of is not None:
-        yield from _roles(document, of)
-        yield from _typed(document, of)
-    licence = _dict(data.get("licence"))
-    if licence.get("gated") is True and not licence.get("accept_url"):
-        yield document.mistake(
-            ("licence", "accept_url"), "is missing: a gated model needs the page to accept it"
-        )
-    yield from _defaults(document)
-
-
-def _sources(document: Document, place: Place, source: Any) -> Iterator[Mistake]:
-    if not isinstance(source, dict):
-        return
-    given = [key for key in ("repo", "url", "folder") if source.get(key)]
-    if len(given) != 1:
-        yield document.mistake(
-            place, f"needs exactly one of repo, url and folder, has {' and '.join(given) or 'none'}"
-        )
-    if source.get("repo") and not source.get("revision"):
-        yield document.mistake(
-            place, "a repo needs a revision: the 40 digits of a commit, so that the files never change"
-        )
-    if source.get("revision") and not source.get("repo"):
-        yield document.mistake((*place, "revision"), "means nothing without a repo")
-
-
-def _twice(document: Document, listed: str, key: str, names: list[str]) -> Iterator[Mistake]:
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            yield document.mistake((listed, index, key), f"{name} is listed twice")
-
-
-def _paths(document: Document, files: list[dict[str, Any]]) -> Iterator[Mistake]:
-    paths = [str(file.get("path")) for file in files]
-    for role, path in _dict(document.data.get("components")).items():
-        if path != "." and not any(p == path or p.startswith(f"{path}/") for p in paths):
-            yield document.mistake(("components", str(role)), f"{path} is not among the files")
-
-
-def _roles(document: Document, of: Family) -> Iterator[Mistake]:
-    """The components must be one of the sets that the family's engine can run."""
-    given = set(map(str, _dict(document.data.get("components"))))
-    roles = given - {role for together in of.optional_roles for role in together}
-    if given and roles not in map(set, of.roles):
-        sets = " or ".join("{" + ", ".join(sorted(roles)) + "}" for roles in of.roles)
-        got = ", ".join(sorted(roles))
-        yield document.mistake(("components",), f"the {of.name} engine needs {sets}, got {{{got}}}")
-    for together in of.optional_roles:
-        if given & set(together) and not given >= set(together):
-            names = " and ".join(together)
-            yield document.mistake(("components",), f"{names} belong together, one is missing")
-
-
-def _typed(document: Document, of: Family) -> Iterator[Mistake]:
-    """Settings, recipe and defaults: only what the family knows, with legal values."""
-    data: dict[str, Any] = document.data
-    profiles = [_dict(profile) for profile in _list(data.get("profiles"))]
-    checked: list[tuple[Place, Any, dict[str, Setting]]] = [(("recipe",), data.get("recipe"), of.recipe)]
-    checked += [(("profiles", n, "settings"), p.get("settings"), of.settings) for n, p in enumerate(profiles)]
-    for place, given, fields in checked:
-        for key, problem in family.problems(fields, _dict(given)):
-            yield document.mistake((*place, key), problem)
-    defaults: list[tuple[Place, Any]] = [(("defaults",), data.get("defaults"))]
-    defaults += [(("profiles", n, "defaults"), p.get("defaults")) for n, p in enumerate(profiles)]
-    for place, given in defaults:
-        for key in map(str, _dict(given)):
-            if key not in of.parameters:
-                yield document.mistake((*place, key), family.unknown(key, of.parameters))
-
-
-def _defaults(document: Document) -> Iterator[Mistake]:
-    """A request that names nothing must be legal, under every profile's limits."""
-    limits, defaults = _dict(document.data.get("limits")), _dict(document.data.get("defaults"))
-    yield from _illegal(document, ("defaults",), defaults, limits)
-    for index, profile in enumerate(map(_dict, _list(document.data.get("profiles")))):
-        if profile.get("limits") or profile.get("defaults"):
-            own = {**defaults, **_dict(profile.get("defaults"))}
-            place = ("profiles", index, "defaults")
-            yield from _illegal(document, place, own, _dict(profile.get("limits")) or limits)
-
-
-def _illegal(
-    document: Document, place: Place, defaults: dict[str, Any], limits: dict[str, Any]
-) -> Iterator[Mistake]:
-    multiple = limits.get("size_multiple", 8)
-    size, frames = defaults.get("size"), defaults.get("num_frames")
-    sides = str(size).split("x")
-    pixels = 0
-    if size is not None and (len(sides) != 2 or not all(side.isdigit() for side in sides)):
-        yield document.mistake((*place, "size"), f"must be WIDTHxHEIGHT, got {size}")
-    elif size is not None:
-        pixels = int(sides[0]) * int(sides[1])
-        if _is_count(multiple) and any(int(side) % multiple for side in sides):
-            yield document.mistake(
-                (*place, "size"), f"{size} is not a multiple of {multiple}, the size_multiple"
-            )
-        if _is_count(limits.get("max_pixels")) and pixels > limits["max_pixels"]:
-            yield document.mistake(
-                (*place, "size"), f"{size} is above limits.max_pixels, {limits['max_pixels']}"
-            )
-    if isinstance(frames, int) and frames > 0:
-        yield from (
-            document.mistake((*place, "num_frames"), each) for each in _frames(frames, pixels, limits)
-        )
-
-
-def _frames(frames: int, pixels: int, limits: dict[str, Any]) -> Iterator[str]:
-    legal, step = _list(limits.get("frames")), limits.get("frame_step", 1)
-    if legal and frames not in legal:
-        yield f"{frames} is not among limits.frames {legal}"
-    elif not legal and _is_count(step) and (frames - 1) % step:
-        yield f"{frames} is not 1 + a multiple of {step}"
-    if _is_count(limits.get("max_frames")) and frames > limits["max_frames"]:
-        yield f"{frames} is above limits.max_frames, {limits['max_frames']}"
-    if _is_count(limits.get("max_pixel_frames")) and pixels * frames > limits["max_pixel_frames"]:
-        yield f"{frames} frames of this size are above limits.max_pixel_frames, {limits['max_pixel_frames']}"
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _text(path: Path) -> str:
