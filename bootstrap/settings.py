@@ -243,7 +243,7 @@ OTHERS = frozenset(
 
 
 def _unknown_variables(env: Mapping[str, str]) -> list[str]:
-    """A misspelt KINOKIT_ variable is told only when it looks like a setting, since others may own more."""
+    """A misspelt KINOKIT_ variable is reported only when it looks like a setting: others may own more."""
     import difflib
 
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}

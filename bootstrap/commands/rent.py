@@ -83,7 +83,7 @@ def start(
     rental = market.create(taken.offer, order)
     typer.echo(f"rented {rental.id}; to end it: kinokit rent stop {rental.id} --platform {platform}")
     try:
-        ready = watch.until_ready(market, rental, port=port, minutes=ready_minutes, say=typer.echo)
+        ready = watch.until_ready(market, rental, port=port, minutes=ready_minutes, report=typer.echo)
     except KeyboardInterrupt:
         typer.echo(f"{rental.id} is still rented and costs ${taken.offer.dollars_per_hour:.2f} an hour")
         raise

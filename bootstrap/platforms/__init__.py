@@ -25,7 +25,7 @@ def detect(env: Env, *, in_container: bool = False) -> Platform:
     """What ``PLATFORM`` names, else the first that recognises itself.
 
     ``launch.location`` puts the settings ``platform`` and ``public_url`` in the place of these variables.
-    ``in_container`` is ``docker.here.is_container()``: a fact of the disk that no variable tells.
+    ``in_container`` is ``docker.here.is_container()``: a fact of the disk that no variable shows.
     KitError for a name that is not known.
     """
     named = env.get("PLATFORM", "").strip().lower().replace("_", "-")
@@ -57,11 +57,11 @@ def stop_box(stop: Stop, env: Env) -> bool:
 
 
 def public_url(platform: Platform, env: Env, port: int) -> str | None:
-    """An explicit PUBLIC_URL first, then what the platform says; without a slash at the end."""
+    """An explicit PUBLIC_URL first, then the platform's own; without a slash at the end."""
     url = env.get("PUBLIC_URL") or platform.public_url(env, port)
     return url.rstrip("/") if url else None
 
 
 def address_domains() -> list[str]:
-    """Of all platforms: a box may stand on one of them without having been told."""
+    """Of all platforms: a box may stand on one of them and not know it."""
     return [each.ADDRESS_DOMAIN for each in PLATFORMS.values() if each.ADDRESS_DOMAIN is not None]

@@ -54,7 +54,7 @@ class Rental:
 class Market(ABC):
     """A marketplace's API; each ``market.py`` has one, called ``Client``.
 
-    KitError for whatever a person can act on; keys never appear in one.
+    KitError for everything that a person can act on; a key never appears in one.
     """
 
     name: ClassVar[str]  # as people write it
@@ -81,7 +81,7 @@ class Market(ABC):
 
     @abstractmethod
     def create(self, offer: Offer, order: Order) -> Rental:
-        """Rent it. Returns the rental even where the API forgets to name it; raises only when none exists."""
+        """Rent it. Returns the rental even when the answer does not name it; raises when there is none."""
 
     @abstractmethod
     def rentals(self, port: int = 8000) -> list[Rental]:
@@ -126,7 +126,7 @@ class Market(ABC):
 
 
 class MarketError(KitError):
-    """The marketplace said no, in its own words."""
+    """The marketplace refused, with its own text."""
 
     def __init__(self, problem: str, status: int) -> None:
         super().__init__(problem, fix="look at the offer on the marketplace's site; another offer may work")

@@ -21,7 +21,7 @@ SCRIPT_URL = f"https://raw.githubusercontent.com/kinokit/kinokit/v{__version__}/
 SOURCE = f"https://github.com/kinokit/kinokit.git@v{__version__}"
 # Small, on most hosts already, and with a Python that suffices; CUDA comes with torch.
 IMAGE = "ubuntu:24.04"
-# Vast's API documents 4048 characters for what runs on start; the others say nothing.
+# Vast's API documents 4048 characters for what runs on start; the others document no limit.
 LONGEST_LINE_BYTES = 4000
 LONGEST_VALUE_CHARACTERS = 240  # Clore refuses longer ones with a bare code 1
 GB = 10**9
@@ -65,7 +65,7 @@ class Order:
 
     @property
     def label(self) -> str:
-        """By which a rental is found again, whatever the API answered."""
+        """The name of the rental, by which it is found again when the API's answer does not name it."""
         return f"{LABEL_PREFIX}{self.manifest.name}"
 
     def env(self, platform: str) -> dict[str, str]:
@@ -124,7 +124,7 @@ class Form:
 
 
 def _check(name: str, value: str) -> None:
-    """Marketplaces answer an odd value with a code and no word; say it here instead."""
+    """Marketplaces answer a wrong value with a bare code; the reason is given here instead."""
     secret = name in ("KINOKIT_TOKEN", "HF_TOKEN")
     shown = "***" if secret else repr(value)
     longest = 4 * LONGEST_VALUE_CHARACTERS if name == "PUBLIC_KEY" else LONGEST_VALUE_CHARACTERS

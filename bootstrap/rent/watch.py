@@ -1,4 +1,4 @@
-"""From a rental to a service that is ready, or to a rental that is ended: money never runs unwatched."""
+"""From a rental to a service that is ready, or to the rental's end: no box costs money unwatched."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def until_ready(
     *,
     port: int,
     minutes: float,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Ready:
     """Wait for ``/readyz``; end the rental and raise KitError when it takes longer than ``minutes``.
 
-    502 and "Proxy Not Found" are what marketplaces answer while nothing is bound yet. A boot that failed
-    says so on ``/readyz`` and is not waited for.
+    ``report`` receives a line at each change. Marketplaces answer 502 or "Proxy Not Found" while nothing is
+    bound yet. A failed boot shows on ``/readyz`` and ends the wait.
     """
     start, last, failed = clock(), "", ""
     while clock() - start < minutes * 60 and not failed:
@@ -44,7 +44,7 @@ def until_ready(
         if ready and url:
             return Ready(url, clock() - start)
         if seen != last:
-            say(f"{clock() - start:5.0f} s  {seen}")
+            report(f"{clock() - start:5.0f} s  {seen}")
             last = seen
         sleep(POLL_SECONDS)
     market.destroy(rental.id)
@@ -64,7 +64,7 @@ def _address(market: Market, rental: Rental, port: int) -> str | None:
 
 
 def _look(url: str) -> tuple[str, bool, str]:
-    """What the health URL says in a few words, whether it is ready, and why it failed."""
+    """The answer of the health URL in a few words, whether it is ready, and why it failed."""
     try:
         answer = httpx.get(f"{url}/readyz", timeout=10, follow_redirects=False)
     except httpx.TransportError as error:

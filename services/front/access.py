@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-# A proxy that cuts an answer leaves its client without the clip's name: this much earlier the front says it.
+# A client whose answer is cut never learns the clip's id; the front answers with it so much earlier.
 MARGIN_SECONDS = 10.0
 LONGEST_ANSWER_SECONDS = 600.0  # where nothing cuts: clients give up, too
 

@@ -8,7 +8,7 @@ from typing import Any
 from services.front.errors import ApiError
 from services.queue.job import Job
 
-# OpenAI's clients try again by themselves what was not the request's fault, unless they are told.
+# OpenAI's clients repeat a request after such a status by themselves; this header prevents it.
 NO_RETRY = {"x-should-retry": "false"}
 
 

@@ -20,7 +20,7 @@ CALL_EVERY_SECONDS = 1.0
 
 
 class Client(Market):
-    """Offers are servers; a rental is an order. Orders have no name: they are told apart by their image."""
+    """Offers are servers; a rental is an order. Orders have no name: the server's number identifies one."""
 
     name = "Clore.ai"
     address = "https://api.clore.ai"
@@ -41,8 +41,8 @@ class Client(Market):
                     f"{self.name} refuses the key (code 3)", fix="make an API key on clore.ai and export it"
                 )
             if code != 5:
-                said = answer.get("error") or CODES.get(code, "unknown")
-                raise MarketError(f"{self.name} answers code {code}: {said}", 200)
+                reason = answer.get("error") or CODES.get(code, "unknown")
+                raise MarketError(f"{self.name} answers code {code}: {reason}", 200)
             self.sleep(CALL_EVERY_SECONDS * 2**attempt)
         raise MarketError(f"{self.name} keeps answering that there are too many calls", 429)
 
@@ -89,7 +89,7 @@ class Client(Market):
             self.ask("POST", "/v1/create_order", body)
         except MarketError as error:
             refused = error
-        # The answer names no order, and one may exist even after an error: only my_orders tells the truth.
+        # The answer names no order, and one may exist even after an error: only my_orders shows it.
         for _ in range(6):
             self.sleep(CREATE_EVERY_SECONDS)
             made = [each for each in self._orders() if str(each.get("si")) == offer.id]

@@ -17,7 +17,7 @@ PRICES = """query { gpuTypes { id displayName memoryInGb
 
 
 class Client(Market):
-    """Offers are GPU types with a price; a rental is a pod. RunPod does not tell compute capabilities."""
+    """Offers are GPU types with a price; a rental is a pod. RunPod's API has no compute capabilities."""
 
     name = "RunPod"
     address = "https://rest.runpod.io"

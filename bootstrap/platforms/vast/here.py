@@ -20,7 +20,7 @@ def is_here(env: Env) -> bool:
 
 
 def public_url(env: Env, port: int) -> str | None:
-    """The mapped port; TLS is the user's own matter there, so http unless ENABLE_HTTPS says otherwise."""
+    """The mapped port; Vast adds no TLS, so http unless ENABLE_HTTPS is set."""
     address, mapped = env.get("PUBLIC_IPADDR"), env.get(f"VAST_TCP_PORT_{port}")
     if not address or not mapped:
         return None

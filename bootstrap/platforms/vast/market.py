@@ -66,7 +66,7 @@ class Client(Market):
             answer = self.call("PUT", f"/api/v0/asks/{offer.id}/", body=body)
             id = str(answer["new_contract"])
         except (MarketError, KeyError, TypeError) as error:
-            # An answer that says no may still have rented the box: look before believing it.
+            # The box may be rented even when the answer is an error: look before giving up.
             made = [each for each in self.rentals(order.port) if each.label == order.label]
             if not made:
                 if isinstance(error, MarketError):

@@ -12,7 +12,7 @@ from services.front.openai.schemas import Video
 from services.queue import notifier
 from services.queue.notifier import Bell
 
-LOOK_SECONDS = 1.0  # another front may hold the worker, whose beats are not heard here
+LOOK_SECONDS = 1.0  # another front may hold the worker, whose reports do not come here
 KEEP_ALIVE_SECONDS = 15.0
 
 # Proxies must neither keep it back nor keep it.
@@ -27,7 +27,7 @@ def stream(request: Request, ring: Bell, look: Look) -> StreamingResponse:
 
 async def _events(request: Request, ring: Bell, look: Look) -> AsyncIterator[str]:
     clock = asyncio.get_running_loop().time
-    said, said_at = "", clock()
+    sent, sent_at = "", clock()
     while not ring.stopping:
         ear = ring.ear()
         video = await look()
@@ -36,12 +36,12 @@ async def _events(request: Request, ring: Bell, look: Look) -> AsyncIterator[str
             return
         text = video.model_dump_json()
         done = video.status not in ("queued", "in_progress")
-        if text != said:
+        if text != sent:
             yield f"event: {'done' if done else 'video'}\ndata: {text}\n\n"
-            said, said_at = text, clock()
-        elif clock() - said_at >= KEEP_ALIVE_SECONDS:
+            sent, sent_at = text, clock()
+        elif clock() - sent_at >= KEEP_ALIVE_SECONDS:
             yield ": still here\n\n"
-            said_at = clock()
+            sent_at = clock()
         if done or await request.is_disconnected():
             return
         await notifier.wait(ear, LOOK_SECONDS)

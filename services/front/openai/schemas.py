@@ -43,7 +43,7 @@ class Video(BaseModel):
     attempt: int
     cancel_requested: bool
     timings: dict[str, float | None]
-    metadata: dict[str, Any]  # what the worker says of the finished clip
+    metadata: dict[str, Any]  # what the worker measured of the finished clip
 
 
 class VideoList(BaseModel):

@@ -25,7 +25,7 @@ from tests.bootstrap.platforms.environments import RUNPOD, SERVERLESS, VAST
         ({"PLATFORM": "clore"}, "clore"),
         ({"PLATFORM": "CLORE "}, "clore"),
         ({"PLATFORM": "runpod_serverless"}, "runpod-serverless"),
-        ({"PLATFORM": "bare", **RUNPOD}, "bare"),  # what is said wins over what is seen
+        ({"PLATFORM": "bare", **RUNPOD}, "bare"),  # what is named wins over what is seen
         (RUNPOD, "runpod"),
         (SERVERLESS, "runpod-serverless"),
         ({"RUNPOD_ENDPOINT_ID": "ep1"}, "runpod-serverless"),

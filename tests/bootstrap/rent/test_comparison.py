@@ -73,8 +73,9 @@ def test_the_command_prints_all_three_ways_and_a_verdict() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "told"), [("demo", "demo needs no GPU"), ("wan22-5b", "nobody has measured how long wan22-5b")]
+    ("model", "reason"),
+    [("demo", "demo needs no GPU"), ("wan22-5b", "nobody has measured how long wan22-5b")],
 )
-def test_a_model_that_cannot_be_compared_is_told_why(model: str, told: str) -> None:
-    with pytest.raises(KitError, match=told):
+def test_a_model_that_cannot_be_compared_is_refused_with_the_reason(model: str, reason: str) -> None:
+    with pytest.raises(KitError, match=reason):
         cost(model, clips=50, kwh=None)

@@ -118,11 +118,11 @@ def test_a_box_is_ready_after_its_502s_and_503s(world: World) -> None:
     world.ready_after = 4
     box = market(world, "vast")
     rental = box.create(offers(world, "vast")[0], order())
-    said: list[str] = []
-    ready = watch.until_ready(box, rental, port=8000, minutes=1, say=said.append, sleep=lambda _: None)
+    lines: list[str] = []
+    ready = watch.until_ready(box, rental, port=8000, minutes=1, report=lines.append, sleep=lambda _: None)
     assert ready.url == world.box_url
-    assert any("not up yet" in line for line in said)
-    assert any("fetching 50%" in line for line in said)
+    assert any("not up yet" in line for line in lines)
+    assert any("fetching 50%" in line for line in lines)
 
 
 def test_a_box_that_does_not_get_ready_is_ended(world: World) -> None:
@@ -136,7 +136,7 @@ def test_a_box_that_does_not_get_ready_is_ended(world: World) -> None:
             rental,
             port=8000,
             minutes=5,
-            say=lambda _: None,
+            report=lambda _: None,
             clock=lambda: next(ticks),
             sleep=lambda _: None,
         )
@@ -148,7 +148,7 @@ def test_a_boot_that_failed_is_not_waited_for(world: World) -> None:
     box = market(world, "vast")
     rental = box.create(offers(world, "vast")[0], order())
     with pytest.raises(KitError, match="boot failed"):
-        watch.until_ready(box, rental, port=8000, minutes=5, say=lambda _: None, sleep=lambda _: None)
+        watch.until_ready(box, rental, port=8000, minutes=5, report=lambda _: None, sleep=lambda _: None)
     assert world.rented == {}
 
 
