@@ -111,10 +111,11 @@ function followPreset(name, names, current) {
   const value = (field) => wanted[field] ?? plan.defaults[field];
   return names.map((field, index) => (touched.has(field) ? value(field) : current[index]));
 }
-// Without the few-step LoRAs a model needs other steps and guidance.
-function followLora(on, names, current) {
-  const values = on ? plan.defaults : plan.withoutLora;
-  return names.map((field, index) => (field in plan.withoutLora ? values[field] : current[index]));
+// A field that was switched off gives other fields the values that they then need.
+function followSwitch(name, on, names, current) {
+  const off = plan.switches[name];
+  const values = on ? plan.defaults : off;
+  return names.map((field, index) => (field in off ? values[field] : current[index]));
 }
 
 function asked(names, values) {
@@ -171,6 +172,6 @@ document.addEventListener("paste", (event) => {
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) follow(); });
 window.kinokit = {
-  make: send, label, filled, pasted: () => again.photo, follow_preset: followPreset, follow_lora: followLora,
+  make: send, label, filled, pasted: () => again.photo, followPreset, followSwitch,
 };
 follow();

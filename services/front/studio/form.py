@@ -99,13 +99,16 @@ def texts(fields: dict[str, Any]) -> list[str]:
     return [name for name, control in fields.items() if isinstance(control, gr.Textbox)]
 
 
-def without_lora(plan: Plan) -> dict[str, Any]:
-    """What other values the form takes when a Wan model's few-step LoRAs are switched off."""
-    if not plan.defaults.get("lora"):
-        return {}
-    asked = Parameters(lora=False, prompt="any" if "text" in plan.inputs else None)
-    values = complete(asked, plan).values
-    return {name: values[name] for name in ("num_inference_steps", "guidance_scale", "shift")}
+def switches(plan: Plan) -> dict[str, dict[str, Any]]:
+    """For each field that changes the defaults of others when it is switched off: those others' values."""
+    found = {}
+    for fallback in plan.family.fallbacks:
+        for name, value in fallback.when.items():
+            if value is False and plan.defaults.get(name):
+                asked = {name: False} | ({"prompt": "any"} if "text" in plan.inputs else {})
+                values = complete(Parameters.model_validate(asked), plan).values
+                found[name] = {each: values[each] for each in fallback.from_recipe}
+    return found
 
 
 def _of_group(plan: Plan, group: str) -> Iterator[tuple[str, FieldInfo]]:

@@ -78,11 +78,11 @@ def _page(plan: Plan) -> gr.Blocks:
                     apply_default_css=False,
                     elem_id="k-screen",
                 )
-        _wire(fields, make, screen)
+        _wire(plan, fields, make, screen)
     return page
 
 
-def _wire(fields: dict[str, Any], make: gr.Button, screen: gr.HTML) -> None:
+def _wire(plan: Plan, fields: dict[str, Any], make: gr.Button, screen: gr.HTML) -> None:
     """All in the browser: the form's values go to ``window.kinokit`` (pages/studio.js) and come back."""
     names, controls = json.dumps(list(fields)), list(fields.values())
     quiet: dict[str, Any] = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
@@ -97,12 +97,16 @@ def _wire(fields: dict[str, Any], make: gr.Button, screen: gr.HTML) -> None:
             js="(frames, fps) => window.kinokit.label(frames, fps)",
             **quiet,
         )
-    for name in ("preset", "lora"):  # a choice that changes other values
+    follows = {name: f"followSwitch({json.dumps(name)}, chosen" for name in form.switches(plan)}
+    for name, call in {
+        "preset": "followPreset(chosen",
+        **follows,
+    }.items():  # choices that change other values
         if name in fields:
             fields[name].input(
                 inputs=[fields[name], *controls],
                 outputs=controls,
-                js=f"(chosen, ...values) => window.kinokit.follow_{name}(chosen, {names}, values)",
+                js=f"(chosen, ...values) => window.kinokit.{call}, {names}, values)",
                 **quiet,
             )
 
@@ -126,7 +130,7 @@ def _script(plan: Plan, fields: dict[str, Any]) -> str:
         "texts": form.texts(fields),
         "defaults": form.defaults(plan),
         "presets": form.presets(plan),
-        "withoutLora": form.without_lora(plan),
+        "switches": form.switches(plan),
     }
     mark = json.dumps(boot_page.read("mark.svg"))
     return f"const plan = {json.dumps(facts)};\nconst MARK = {mark};\n{_scripts()}"

@@ -74,7 +74,7 @@ def test_a_model_that_only_reads_text_shows_no_photo_and_no_fit() -> None:
 
 
 def test_without_the_loras_the_form_takes_the_values_of_the_recipe() -> None:
-    assert form.without_lora(running.plan(running.WAN)) == {
-        "num_inference_steps": 20, "guidance_scale": 3.5, "shift": 8.0,
-    }  # fmt: skip
-    assert form.without_lora(running.plan(running.SVD)) == {}
+    assert form.switches(running.plan(running.WAN)) == {
+        "lora": {"num_inference_steps": 20, "guidance_scale": 3.5, "shift": 8.0}
+    }
+    assert form.switches(running.plan(running.SVD)) == {}
