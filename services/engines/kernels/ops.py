@@ -79,7 +79,7 @@ def self_attention(
         q, k = rows.norm_rotate(qkv, weights, cosines, sines, head, eps)
     else:
         q, k = (
-            _rotate(rms_norm(part.contiguous(), weight, eps), cosines, sines, head)
+            rotate(rms_norm(part.contiguous(), weight, eps), cosines, sines, head)
             for part, weight in zip(qkv.chunk(3, dim=1)[:2], weights, strict=True)
         )
     return attend(q, k, qkv[:, 2 * width :], head)
@@ -115,12 +115,15 @@ def norm_silu(x: Tensor, other: Tensor | None, bias: Tensor | None, gamma: Tenso
     return x if other is None else total.to(x.dtype)
 
 
-def _rotate(x: Tensor, cosines: Tensor, sines: Tensor, head: int) -> Tensor:
-    pairs = x.float().reshape(len(x), -1, head // 2, 2)
-    even, odd = pairs[..., 0], pairs[..., 1]
+def rotate(x: Tensor, cosines: Tensor, sines: Tensor, head: int) -> Tensor:
+    """Turn each pair of ``x`` [rows, width] by its angle; cosines and sines are float32 [rows, head / 2]."""
+    out = torch.empty_like(x)
+    even, odd = x.view(len(x), -1, head // 2, 2).unbind(-1)
+    turned = out.view(len(x), -1, head // 2, 2)
     cosine, sine = cosines[:, None], sines[:, None]
-    turned = torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], dim=-1)
-    return turned.flatten(1).to(x.dtype)
+    turned[..., 0] = even * cosine - odd * sine
+    turned[..., 1] = even * sine + odd * cosine
+    return out
 
 
 def _rows(pair: Tensor, x: Tensor, split: int) -> Tensor:

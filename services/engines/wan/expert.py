@@ -1,4 +1,4 @@
-"""One Wan transformer: diffusers' class, FP8 layers where the file has them, its tensors in flat buffers."""
+"""One Wan transformer with its files: FP8 layers where the file has them, its tensors in flat buffers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import WanTransformer3DModel
-from diffusers.models.transformers.transformer_wan import WanRotaryPosEmbed
 from torch import Tensor, nn
 
 from services.engines.wan import expert_file, key_map, lora
 from services.engines.wan.lora import Pair
 from services.engines.wan.settings import Matmul
-from services.engines.weights import flat_buffer, fp8_linear
+from services.engines.wan.transformer import Transformer
+from services.engines.weights import flat_buffer, fp8_linear, linear
 from services.engines.weights.flat_buffer import Layout, TensorSpec
 from services.engines.weights.fp8_linear import Fp8Linear
+from services.engines.weights.linear import Linear
 from services.engines.weights.loader import Loader
 
 FP8 = torch.float8_e4m3fn
-# As diffusers keeps them; the rest follows the compute dtype.
+# Their rounding shows in a clip; the rest follows the compute dtype.
 IN_FLOAT32 = ("scale_shift_table", ".norm2.", ".time_embedder.")
-# The fused forward reads these vectors in float32, too; diffusers' own wants them in its hidden dtype.
+# The fused forward reads these vectors in float32, too; the exact one in the compute dtype.
 FUSED_IN_FLOAT32 = (".norm_q.", ".norm_k.")
 # Same kinds side by side, so that q, k and v lie together and can be used as one layer.
 KINDS = (".codes", ".scale", ".weight", ".bias")
@@ -43,9 +43,8 @@ class Expert:
     ) -> None:
         self.role = role
         self.compute = compute
-        self.model = shell(config)
-        shapes = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
-        self.file = expert_file.open_expert(path, shapes)
+        self.model = Transformer(config)
+        self.file = expert_file.open_expert(path, linear.shapes(self.model))
         self.pairs = self._open_lora(lora)
         self._matmul = matmul
         self._narrow()
@@ -76,11 +75,7 @@ class Expert:
     def bind(self, views: Mapping[str, Tensor]) -> None:
         """Let the class use these tensors."""
         for name, view in views.items():
-            module, leaf = self._targets[name]
-            if leaf in module._parameters:
-                module._parameters[leaf] = nn.Parameter(view, requires_grad=False)
-            else:
-                module._buffers[leaf] = view
+            setattr(*self._targets[name], view)
 
     def fill(
         self,
@@ -108,7 +103,7 @@ class Expert:
             {
                 name: (module.out_features, module.in_features)
                 for name, module in self.model.named_modules()
-                if isinstance(module, nn.Linear)
+                if isinstance(module, Linear)
             },
         )
 
@@ -210,17 +205,8 @@ class Expert:
         return _raw(reads, pair.down, device), _raw(reads, pair.up, device)
 
 
-def shell(config: Mapping[str, Any]) -> Any:
-    """diffusers' class without a tensor, but for the rotation's tables."""
-    with torch.device("meta"):
-        model = WanTransformer3DModel.from_config(dict(config)).eval().requires_grad_(False)
-    about = model.config
-    model.rope = WanRotaryPosEmbed(about.attention_head_dim, about.patch_size, about.rope_max_seq_len)
-    return model
-
-
 def narrow(
-    model: nn.Module,
+    model: Transformer,
     matmul: Matmul,
     is_fp8: Callable[[str], bool],
     rank: Callable[[str], int] = lambda _: 0,
@@ -229,15 +215,11 @@ def narrow(
 
     Both are asked for a layer's name; ``rank``: of a LoRA that is kept beside the weight.
     """
-    for name, module in list(model.named_modules()):
-        if not isinstance(module, nn.Linear):
-            continue
-        if is_fp8(name) or (matmul == "fp8" and key_map.block_of(name) is not None):
-            layer = Fp8Linear(
-                module.in_features, module.out_features, bias=module.bias is not None, rank=rank(name)
-            )
-            parent, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, layer)
+
+    def wanted(name: str) -> bool:
+        return is_fp8(name) or (matmul == "fp8" and key_map.block_of(name) is not None)
+
+    linear.narrow(model, wanted, rank)
 
 
 def kept_as(name: str, tensor: Tensor, compute: torch.dtype, matmul: Matmul) -> torch.dtype:

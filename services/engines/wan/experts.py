@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from services.engines.base import Report
-from services.engines.kernels import attention
 from services.engines.wan import fused
 from services.engines.wan.expert import Expert
 from services.engines.wan.settings import Settings
@@ -47,16 +47,12 @@ class Experts:
         self._store = Offload(blocks, slots, device)
         self._outside: dict[str, Tensor] = {}
         self._strengths: dict[str, float] = {}
-        self._next_role: str | None = None
         self._fused = self._matmul == "fp8"
         self.forwards = 0  # counted, so that tests can hold the engine to one a step
 
     def open(self, role: str, path: Path, lora: Path | None) -> None:
         """Hold the files against the class; nothing big is read before ``prepare``."""
         expert = Expert(role, path, self._config, compute=self.compute, matmul=self._matmul, lora=lora)
-        expert.model.rope.to(self._device)
-        if not self._store.resident and not self._fused:
-            self._hook(expert)
         self._experts[role] = expert
 
     def prepare(self, strengths: Mapping[str, float], report: Report) -> None:
@@ -90,30 +86,18 @@ class Experts:
         ``next_role`` is the expert of the forward after this one, so that its blocks can be on their way.
         """
         self.forwards += 1
-        self._next_role = next_role
-        if self._fused:
-            return self._forward_fused(self._experts[role], latents, timestep, text)
-        model = self._experts[role].model
-        with attention.preferred(self._device):
-            velocity: Tensor = model(
-                hidden_states=latents.to(self.compute),
-                timestep=timestep,
-                encoder_hidden_states=text.to(self.compute),
-                return_dict=False,
-            )[0]
-        return velocity.float()
-
-    def _forward_fused(self, expert: Expert, latents: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
+        expert = self._experts[role]
+        forward = partial(fused.forward, expert.model) if self._fused else expert.model.forward
         if self._store.resident:
-            return fused.forward(expert.model, latents, timestep, text, _nothing, _nothing)
+            return forward(latents, timestep, text, _nothing, _nothing)
 
         def enter(number: int) -> None:
-            expert.bind(expert.blocks[number].views(self._store.acquire(Key(expert.role, number))))
+            expert.bind(expert.blocks[number].views(self._store.acquire(Key(role, number))))
 
         def leave(number: int) -> None:
-            self._store.release(Key(expert.role, number), self._next_role)
+            self._store.release(Key(role, number), next_role)
 
-        return fused.forward(expert.model, latents, timestep, text, enter, leave)
+        return forward(latents, timestep, text, enter, leave)
 
     def _load(self, role: str, expert: Expert, strength: float, count: Callable[[int], None]) -> None:
         outside = self._outside.get(role)
@@ -143,22 +127,6 @@ class Experts:
 
     def _buffer(self, nbytes: int) -> Tensor:
         return torch.empty(nbytes, dtype=torch.uint8, device=self._device)
-
-    def _hook(self, expert: Expert) -> None:
-        """Bring each block before it runs, and let it go after."""
-        for number, block in enumerate(expert.model.blocks):
-            key = Key(expert.role, number)
-
-            def acquire(
-                module: nn.Module, inputs: Any, key: Key = key, layout: Any = expert.blocks[number]
-            ) -> None:
-                expert.bind(layout.views(self._store.acquire(key)))
-
-            def release(module: nn.Module, inputs: Any, output: Any, key: Key = key) -> None:
-                self._store.release(key, self._next_role)
-
-            block.register_forward_pre_hook(acquire)
-            block.register_forward_hook(release)
 
 
 def _nothing(_: int) -> None:

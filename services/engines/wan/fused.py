@@ -1,19 +1,20 @@
-"""One forward with FP8 products: the same network as diffusers' class, with what lies between products fused.
+"""One forward of ``Transformer`` with FP8 products, and what lies between the products fused.
 
-Runs on the class's own tensors; ``services.engines.kernels.ops`` says what each fused step computes.
+``services.engines.kernels.ops`` says what each fused step computes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from services.engines.kernels import ops
+from services.engines.wan import transformer
+from services.engines.wan.transformer import Block, Embedder, FeedForward, Grid, Transformer
 from services.engines.weights import fp8_linear
 from services.engines.weights.fp8_linear import Fp8Linear
 
@@ -22,7 +23,7 @@ SHIFT, SCALE, GATE, FFN_SHIFT, FFN_SCALE, FFN_GATE = range(6)
 
 
 def forward(
-    model: Any,
+    model: Transformer,
     latents: Tensor,
     timestep: Tensor,
     text: Tensor,
@@ -34,10 +35,9 @@ def forward(
     ``timestep`` is [1], or [1, tokens] with at most two values: the first frame's and the others'. ``enter``
     and ``leave`` are called around block number n, whose tensors are in place between the two.
     """
-    config = model.config
-    x, grid = _patch(model, latents)
+    x, grid = model.patch_embedding(latents)
     rows = len(x)
-    cosines, sines = _rotation(model.rope, tuple(latents.shape[2:]), x.device)
+    cosines, sines = transformer.rotation(model.head, grid, x.device)
     split = rows if timestep.ndim == 1 else rows // grid[0]
     times = timestep.expand(2) if timestep.ndim == 1 else torch.stack([timestep[0, 0], timestep[0, -1]])
     embedded, moves = _time(model.condition_embedder, times)
@@ -49,7 +49,7 @@ def forward(
     for number, block in enumerate(model.blocks):
         enter(number)
         move = block.scale_shift_table[0][:, None] + moves  # [6, 2, width]
-        branch = _block(block, x, branch, gate, move, words, cosines, sines, split, config.attention_head_dim)
+        branch = _block(block, x, branch, gate, move, words, cosines, sines, split, model.head)
         gate = move[FFN_GATE]
         leave(number)
     if branch is not None and gate is not None:
@@ -58,7 +58,7 @@ def forward(
 
 
 def _block(
-    block: Any,
+    block: Block,
     x: Tensor,
     branch: Tensor | None,
     gate: Tensor | None,
@@ -70,7 +70,7 @@ def _block(
     head: int,
 ) -> Tensor:
     """Adds what was left to add, and returns the feed-forward's output, to be added by whoever comes next."""
-    own, cross, eps = block.attn1, block.attn2, block.norm1.eps
+    own, cross, eps = block.attn1, block.attn2, block.eps
     codes = ops.add_norm_quantise(x, branch, gate, move[SCALE], move[SHIFT], split, eps)
     qkv = _together((own.to_q, own.to_k, own.to_v), codes)
     weights = torch.stack([own.norm_q.weight, own.norm_k.weight])
@@ -79,7 +79,7 @@ def _block(
     branch = _linear(own.to_out[0], ops.quantise(attended))
 
     norm = block.norm2  # affine, or absent
-    ones, zeros = (norm.weight, norm.bias) if isinstance(norm, nn.LayerNorm) else _neutral(x)
+    ones, zeros = (norm.weight, norm.bias) if norm is not None else _neutral(x)
     ones, zeros = (vector[None].expand(2, -1).contiguous() for vector in (ones, zeros))
     codes = ops.add_norm_quantise(x, branch, move[GATE], ones, zeros, split, eps)
     query = ops.rms_norm(_linear(cross.to_q, codes), cross.norm_q.weight, cross.norm_q.eps)
@@ -91,20 +91,20 @@ def _block(
     return _feed(block.ffn, *codes)
 
 
-def _feed(ffn: Any, codes: Tensor, scales: Tensor) -> Tensor:
+def _feed(ffn: FeedForward, codes: Tensor, scales: Tensor) -> Tensor:
     """In pieces of the rows when there are many: the middle is almost three times as wide."""
     parts = [
-        _linear(ffn.net[2], ops.quantise(_linear(ffn.net[0].proj, piece), gelu=True))
+        _linear(ffn.down, ops.quantise(_linear(ffn.up, piece), gelu=True))
         for piece in zip(torch.split(codes, ROWS_AT_ONCE), torch.split(scales, ROWS_AT_ONCE), strict=True)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _linear(layer: Fp8Linear, codes: tuple[Tensor, Tensor]) -> Tensor:
+def _linear(layer: Any, codes: tuple[Tensor, Tensor]) -> Tensor:
     return fp8_linear.multiply(*codes, layer.codes, layer.scale, layer.bias)
 
 
-def _together(layers: tuple[Fp8Linear, ...], codes: tuple[Tensor, Tensor]) -> Tensor:
+def _together(layers: tuple[Any, ...], codes: tuple[Tensor, Tensor]) -> Tensor:
     """Layers of one input as one product; their tensors lie side by side in the block's buffer."""
     bias = [layer.bias for layer in layers if layer.bias is not None]
     return fp8_linear.multiply(
@@ -125,16 +125,9 @@ def _side_by_side(tensors: list[Tensor]) -> Tensor:
     return first.as_strided((total, *first.shape[1:]), first.stride())
 
 
-def _patch(model: Any, latents: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
-    """Tokens [rows, width] and the grid they lie on."""
-    patched = model.patch_embedding(latents.to(model.patch_embedding.weight.dtype))[0]
-    frames, height, width = patched.shape[1:]
-    return patched.flatten(1).t().contiguous(), (frames, height, width)
-
-
-def _time(embedder: Any, times: Tensor) -> tuple[Tensor, Tensor]:
+def _time(embedder: Embedder, times: Tensor) -> tuple[Tensor, Tensor]:
     """Embedding [2, width], and what it adds to a block's six vectors [6, 2, width]; scales from 1."""
-    waves = embedder.timesteps_proj(times.float())
+    waves = embedder.time_waves(times)
     embedded = _wide(embedder.time_embedder.linear_2, F.silu(_wide(embedder.time_embedder.linear_1, waves)))
     moves = _wide(embedder.time_proj, F.silu(embedded)).reshape(2, 6, -1).transpose(0, 1).contiguous()
     moves[SCALE] += 1
@@ -142,17 +135,15 @@ def _time(embedder: Any, times: Tensor) -> tuple[Tensor, Tensor]:
     return embedded, moves
 
 
-def _head(model: Any, x: Tensor, embedded: Tensor, split: int, grid: tuple[int, int, int]) -> Tensor:
+def _head(model: Transformer, x: Tensor, embedded: Tensor, split: int, grid: Grid) -> Tensor:
     shift, scale = (model.scale_shift_table[0][:, None] + embedded[None]).unbind(0)  # [2, width] each
     parts = []
     for start in range(0, len(x), ROWS_AT_ONCE):
         rows = x[start : start + ROWS_AT_ONCE]
         which = (torch.arange(start, start + len(rows), device=x.device) >= split).long()
-        normed = F.layer_norm(rows.float(), rows.shape[1:], eps=model.norm_out.eps)
+        normed = F.layer_norm(rows.float(), rows.shape[1:], eps=model.eps)
         parts.append(_wide(model.proj_out, normed * (1 + scale[which]) + shift[which]))
-    patch = model.config.patch_size
-    out = torch.cat(parts).reshape(*grid, *patch, -1).permute(6, 0, 3, 1, 4, 2, 5)
-    return out.reshape(1, -1, *(count * size for count, size in zip(grid, patch, strict=True)))
+    return model.unpatch(torch.cat(parts), grid)
 
 
 def _wide(layer: Any, x: Tensor) -> Tensor:
@@ -164,10 +155,3 @@ def _wide(layer: Any, x: Tensor) -> Tensor:
 
 def _neutral(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.new_ones(x.shape[1], dtype=torch.float32), x.new_zeros(x.shape[1], dtype=torch.float32)
-
-
-@lru_cache(maxsize=4)
-def _rotation(rope: Any, shape: tuple[int, int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [rows, head / 2] of a clip's tokens."""
-    cosines, sines = rope(torch.empty(1, 1, *shape, device=device))
-    return cosines[0, :, 0, ::2].float().contiguous(), sines[0, :, 0, 1::2].float().contiguous()

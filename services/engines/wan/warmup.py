@@ -13,6 +13,8 @@ from services.engines.kernels import dispatch
 from services.engines.start import background
 from services.engines.wan import component_configs, engine, expert, fused
 from services.engines.wan.settings import Settings
+from services.engines.wan.transformer import Transformer
+from services.engines.weights import linear
 
 TEXT_TOKENS = 512
 
@@ -42,15 +44,14 @@ def forward(configs: Mapping[str, Any], defaults: Mapping[str, Any], device: tor
     return fused.forward(model, latents, timestep, text, lambda _: None, lambda _: None)
 
 
-def block(about: Mapping[str, Any], device: torch.device) -> Any:
+def block(about: Mapping[str, Any], device: torch.device) -> Transformer:
     """A transformer of one block, its tensors zeros of the dtypes that an expert's have."""
     compute = torch.bfloat16 if device.type == "cuda" else torch.float32
-    model = expert.shell({**about, "num_layers": 1})
-    model.rope.to(device)
+    model = Transformer({**about, "num_layers": 1})
     expert.narrow(model, "fp8", lambda _: False)
     zeros = {
         name: torch.zeros(tensor.shape, device=device).to(expert.kept_as(name, tensor, compute, "fp8"))
         for name, tensor in model.state_dict().items()
     }
-    model.load_state_dict(zeros, assign=True)
-    return model.requires_grad_(False)
+    linear.bind(model, zeros)
+    return model

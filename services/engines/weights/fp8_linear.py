@@ -58,8 +58,7 @@ class Fp8Linear(nn.Module):
         empty = torch.empty(0, device="meta")
         self.register_buffer("codes", empty.new_empty(out_features, in_features, dtype=torch.float8_e4m3fn))
         self.register_buffer("scale", empty.new_empty(out_features))
-        # A parameter, because diffusers asks a layer's parameters for the dtype to compute in.
-        self.register_parameter("bias", nn.Parameter(empty.new_empty(out_features), False) if bias else None)
+        self.register_buffer("bias", empty.new_empty(out_features) if bias else None)
         self.register_buffer("lora_down", empty.new_empty(rank, in_features) if rank else None)
         self.register_buffer("lora_up", empty.new_empty(out_features, rank) if rank else None)
 
