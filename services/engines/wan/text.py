@@ -10,22 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ftfy
-import sentencepiece
 import torch
-from torch import Tensor, nn
-from transformers import UMT5Config, UMT5EncoderModel
+from torch import Tensor
 
 from bootstrap.errors import KitError
+from services.engines.wan import umt5
 from services.engines.wan.settings import Place
-from services.engines.weights import checkpoint, flat_buffer
+from services.engines.weights import checkpoint, flat_buffer, linear
 from services.engines.weights import safetensors as files
 from services.engines.weights.checkpoint import Checkpoint
-from services.engines.weights.fp8_linear import Fp8Linear
 from services.engines.weights.loader import Loader
 from services.engines.weights.safetensors import Stored
 
 VOCABULARY = "spiece_model"
+TABLE = "shared.weight"  # the embedding of each token
 END, PAD = 1, 0
 REMEMBERED_BYTES = 64 * 1024**2  # of embeddings, as long as their prompts: 16 KiB a token with UMT5-XXL
 FP8 = torch.float8_e4m3fn
@@ -33,6 +31,8 @@ FP8 = torch.float8_e4m3fn
 
 def clean(prompt: str) -> str:
     """As diffusers does it: broken characters mended, HTML entities resolved, white space made single."""
+    import ftfy  # here: only prompts need it
+
     mended = html.unescape(html.unescape(ftfy.fix_text(prompt)))
     return re.sub(r"\s+", " ", mended).strip()
 
@@ -54,16 +54,14 @@ class TextEncoder:
         self._keep = place != "gpu"
         self._loader = loader if place != "cpu" else Loader(self._device)
         self._length = length
-        with torch.device("meta"):
-            self._model = UMT5EncoderModel(UMT5Config(**config)).eval().requires_grad_(False)
-        self._file, spiece = _open(path, self._model)
+        self._model = umt5.Encoder(config)
+        self._file, spiece = _open(path, self._model, (config["vocab_size"], config["d_model"]))
         self._tokens = _tokenizer(path, spiece, vocabulary)
         _check_vocabulary(path, self._tokens, self._file)
-        _narrow(self._model, self._file)
+        linear.narrow(self._model, lambda name: self._file.is_fp8(f"{name}.weight"))
         self._layout = flat_buffer.lay_out(
             (name, FP8 if tensor.dtype == FP8 else torch.float32, tuple(tensor.shape))
             for name, tensor in self._model.state_dict().items()
-            if name not in ("shared.weight", "encoder.embed_tokens.weight")
         )
         self._buffer: Tensor | None = None
         self._known: OrderedDict[str, Tensor] = OrderedDict()
@@ -110,16 +108,16 @@ class TextEncoder:
             if self._buffer is None:
                 self._load()
             inputs = self._embed(self.ids(prompt)).to(self._device)
-            hidden: Tensor = self._model(inputs_embeds=inputs).last_hidden_state[0].float().cpu()
-            return hidden.contiguous()
+            hidden: Tensor = self._model(inputs)
+            return hidden.float().cpu().contiguous()
         finally:
             if not self._keep:
                 self.unload()  # also when the memory did not suffice
 
     def _embed(self, ids: list[int]) -> Tensor:
-        """The table's rows, float32 [1, tokens, width], read from the file: the table has 2 GB."""
-        table = self._file.stored["shared.weight"]
-        scale = self._file.scale("shared.weight") if self._file.is_fp8("shared.weight") else None
+        """The table's rows, float32 [tokens, width], read from the file: the table has 2 GB."""
+        table = self._file.stored[TABLE]
+        scale = self._file.scale(TABLE) if self._file.is_fp8(TABLE) else None
         row = torch.empty(table.shape[1:], dtype=table.dtype)
         rows = []
         for number in ids:
@@ -129,15 +127,12 @@ class TextEncoder:
             files.read_into(row, place)
             wide = row.float() if scale is None else row.float() * scale[number]
             rows.append(wide.clone())  # the buffer is read into again
-        return torch.stack(rows)[None]
+        return torch.stack(rows)
 
     def unload(self) -> None:
         """Give the memory back; the next new prompt loads again, from the page cache."""
         self._buffer = None
-        for name, _ in list(self._model.named_parameters()):
-            _put(self._model, name, torch.empty(0, device="meta"))
-        for name, _ in list(self._model.named_buffers()):
-            _put(self._model, name, torch.empty(0, device="meta"))
+        linear.bind(self._model, dict.fromkeys(self._model.state_dict(), torch.empty(0, device="meta")))
 
     def _load(self) -> None:
         with torch.inference_mode():
@@ -161,14 +156,13 @@ class TextEncoder:
             self._loader.load(reads)
             for name, raw, view in wide:
                 view.copy_(self._file.widen(name, raw))
-            for name, view in views.items():
-                _put(self._model, name, view)
+            linear.bind(self._model, views)
             self._buffer = buffer  # only now: what is half filled must be filled again
 
 
-def _open(path: Path, model: nn.Module) -> tuple[Checkpoint, Stored | None]:
-    """The file's tensors, held against the class's, without what is no weight."""
-    shapes = {name: tuple(t.shape) for name, t in model.state_dict().items() if "embed_tokens" not in name}
+def _open(path: Path, model: umt5.Encoder, table: tuple[int, int]) -> tuple[Checkpoint, Stored | None]:
+    """The file's tensors, held against the model's and the table of tokens, without what is no weight."""
+    shapes = {TABLE: table, **linear.shapes(model)}
     found = files.open_weights(path)
     spiece = found.stored.pop(VOCABULARY, None)
     # Older exports repeat the shared table.
@@ -185,6 +179,8 @@ def _tokenizer(path: Path, spiece: Stored | None, vocabulary: Path | None) -> An
             f"{path.name} holds no {VOCABULARY}, and no spiece.model stands beside it",
             fix="use the text encoder that the manifest names",
         )
+    import sentencepiece  # here: only prompts need it
+
     try:
         return sentencepiece.SentencePieceProcessor(model_proto=proto)
     except RuntimeError:
@@ -194,26 +190,9 @@ def _tokenizer(path: Path, spiece: Stored | None, vocabulary: Path | None) -> An
 
 
 def _check_vocabulary(path: Path, tokens: Any, file: Checkpoint) -> None:
-    rows, pieces = file.stored["shared.weight"].shape[0], tokens.vocab_size()
+    rows, pieces = file.stored[TABLE].shape[0], tokens.vocab_size()
     if pieces > rows:
         raise KitError(
             f"{path.name} embeds {rows} tokens, its tokenizer knows {pieces}",
             fix="use the text encoder that the manifest names",
         )
-
-
-def _narrow(model: nn.Module, file: Checkpoint) -> None:
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Linear) and file.is_fp8(f"{name}.weight"):
-            parent, _, leaf = name.rpartition(".")
-            layer = Fp8Linear(module.in_features, module.out_features, bias=module.bias is not None)
-            setattr(model.get_submodule(parent), leaf, layer)
-
-
-def _put(model: nn.Module, name: str, tensor: Tensor) -> None:
-    parent, _, leaf = name.rpartition(".")
-    module = model.get_submodule(parent)
-    if leaf in module._parameters:
-        module._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
-    else:
-        module._buffers[leaf] = tensor

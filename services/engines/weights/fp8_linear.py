@@ -53,7 +53,6 @@ class Fp8Linear(nn.Module):
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = None  # some classes look at its dtype and would cast to FP8
         self.strength = 1.0  # of the LoRA, when it is kept apart
         empty = torch.empty(0, device="meta")
         self.register_buffer("codes", empty.new_empty(out_features, in_features, dtype=torch.float8_e4m3fn))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from services.engines.wan import umt5
 from services.engines.wan.transformer import Transformer
 from services.engines.weights import linear
 from tests.checkpoints import wan
@@ -37,3 +38,23 @@ def test_the_transformer_is_that_of_diffusers_bit_for_bit(about: dict[str, Any],
     for timestep in (torch.tensor([437.5]), first_frame_is_given):
         wanted = reference(latents.to(dtype), timestep, text.to(dtype), return_dict=False)[0]
         assert torch.equal(own(latents, timestep, text, nothing, nothing), wanted.float())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("tokens", [1, 7, 300])
+def test_the_text_encoder_is_that_of_transformers(tokens: int) -> None:
+    """GELU's tanh form is one operation here and seven there: the last bits differ."""
+    torch.manual_seed(0)
+    reference = wan.text_encoder()
+    own = umt5.Encoder(wan.text_config())
+    linear.bind(own, {name: reference.state_dict()[name] for name in own.state_dict()})
+    assert reference.state_dict().keys() - own.state_dict().keys() == {
+        "shared.weight",
+        "encoder.embed_tokens.weight",
+    }
+    embedded = torch.randn(tokens, wan.TEXT["d_model"])
+    wanted = reference(inputs_embeds=embedded[None]).last_hidden_state[0]
+    torch.testing.assert_close(own(embedded), wanted, rtol=1e-5, atol=1e-5)
+    buckets = reference.encoder.block[0].layer[0].SelfAttention._relative_position_bucket
+    places = torch.arange(tokens)
+    assert torch.equal(own.distances(tokens, torch.device("cpu")), buckets(places[None] - places[:, None]))
