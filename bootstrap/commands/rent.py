@@ -12,7 +12,7 @@ from bootstrap.choose import reading
 from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.errors import KitError
 from bootstrap.platforms import registry
-from bootstrap.platforms.market import Market
+from bootstrap.platforms.market import Market, Rental
 from bootstrap.platforms.order import IMAGE, SCRIPT_URL, SOURCE, Order
 from bootstrap.rent import cost, watch
 from bootstrap.rent.cost import Estimate
@@ -82,13 +82,18 @@ def start(
     )
     rental = market.create(taken.offer, order)
     typer.echo(f"rented {rental.id}; to end it: kinokit rent stop {rental.id} --platform {platform}")
-    try:
-        ready = watch.until_ready(market, rental, port=port, minutes=ready_minutes, report=typer.echo)
-    except KeyboardInterrupt:
-        typer.echo(f"{rental.id} is still rented and costs ${taken.offer.dollars_per_hour:.2f} an hour")
-        raise
+    ready = _watched(market, rental, port, ready_minutes, taken.offer.dollars_per_hour)
     typer.echo(f"ready after {ready.seconds:.0f} s: {ready.url}/?token={key}")
     typer.echo("It costs money until you end it.")
+
+
+def _watched(market: Market, rental: Rental, port: int, minutes: float, dollars: float) -> watch.Ready:
+    """Until it is ready. Ctrl-C leaves it rented, and its price on the screen."""
+    try:
+        return watch.until_ready(market, rental, port=port, minutes=minutes, report=typer.echo)
+    except KeyboardInterrupt:
+        typer.echo(f"{rental.id} is still rented and costs ${dollars:.2f} an hour")
+        raise
 
 
 @app.command("list")

@@ -30,7 +30,9 @@ def startup(
         str | None,
         typer.Option(help="The token that the service will ask for; made at the first boot when absent."),
     ] = None,
-    ssh_key: Annotated[Path | None, typer.Option(help="A public key file, for 22/tcp.")] = None,
+    ssh_key: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A public key file, for 22/tcp.")
+    ] = None,
     hf_token: Annotated[
         str | None, typer.Option(envvar="HF_TOKEN", help="For models with a licence to accept.")
     ] = None,
@@ -49,10 +51,7 @@ def startup(
     """Print what to paste, and what to type into each field of the marketplace's form."""
     make_form = registry.form(platform)
     manifest = reading.load(model)
-    if manifest.licence.gated and not hf_token:
-        typer.echo(
-            f"note: {model} is gated: accept {manifest.licence.accept_url}, then give --hf-token", err=True
-        )
+    _check_licence(manifest, hf_token)
     order = Order(
         manifest=manifest,
         profile=_profile(manifest, profile),
@@ -68,9 +67,15 @@ def startup(
     form = make_form(order)
     if as_json:
         typer.echo(json.dumps({"method": form.method, "url": form.url, "body": form.body}, indent=2))
-    else:
-        notes = [*form.notes, *([] if profile else _smaller(manifest))]
-        typer.echo(replace(form, notes=tuple(notes)).text())
+        return
+    notes = form.notes if profile else (*form.notes, *_smaller(manifest))
+    typer.echo(replace(form, notes=notes).text())
+
+
+def _check_licence(manifest: Manifest, hf_token: str | None) -> None:
+    if manifest.licence.gated and not hf_token:
+        accept = f"accept {manifest.licence.accept_url}, then give --hf-token"
+        typer.echo(f"note: {manifest.name} is gated: {accept}", err=True)
 
 
 def _smaller(manifest: Manifest) -> list[str]:

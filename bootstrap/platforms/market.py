@@ -91,6 +91,22 @@ class Market(ABC):
     def destroy(self, id: str) -> None:
         """End the rental and its costs; an id that is gone already is no error."""
 
+    def made_by(self, send: Callable[[], str], order: Order) -> str:
+        """The id of the rental that ``send`` orders, which it takes from the answer.
+
+        A refusal or an answer without an id may still have rented a box: the one that was not there before.
+        """
+        before = {each.id for each in self.rentals(order.port)}
+        try:
+            return send()
+        except (MarketError, KeyError, TypeError) as error:
+            made = [each.id for each in self.rentals(order.port) if each.id not in before]
+            if made:
+                return made[-1]
+            if isinstance(error, MarketError):
+                raise
+            raise MarketError(f"{self.name} rented nothing and named no rental", 200) from error
+
     def call(
         self, method: str, path: str, *, body: Any = None, query: Mapping[str, str] | None = None
     ) -> Any:

@@ -52,16 +52,7 @@ class Client(Market):
 
     def create(self, offer: Offer, order: Order) -> Rental:
         body = {**form(order).body, "gpuTypeIds": [offer.id], "gpuCount": 1}
-        before = {each.id for each in self.rentals(order.port)}
-        try:
-            id = str(self.call("POST", "/v1/pods", body=body)["id"])
-        except (MarketError, KeyError, TypeError) as error:
-            made = [each for each in self.rentals(order.port) if each.id not in before]
-            if not made:
-                if isinstance(error, MarketError):
-                    raise
-                raise MarketError(f"{self.name} rented nothing and named no pod", 200) from error
-            id = made[-1].id
+        id = self.made_by(lambda: str(self.call("POST", "/v1/pods", body=body)["id"]), order)
         return Rental(NAME, id, order.label, "created", None, offer.dollars_per_hour)
 
     def rentals(self, port: int = 8000) -> list[Rental]:

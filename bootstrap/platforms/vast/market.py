@@ -61,18 +61,8 @@ class Client(Market):
         )
 
     def create(self, offer: Offer, order: Order) -> Rental:
-        body = form(order).body
-        try:
-            answer = self.call("PUT", f"/api/v0/asks/{offer.id}/", body=body)
-            id = str(answer["new_contract"])
-        except (MarketError, KeyError, TypeError) as error:
-            # The box may be rented even when the answer is an error: look before giving up.
-            made = [each for each in self.rentals(order.port) if each.label == order.label]
-            if not made:
-                if isinstance(error, MarketError):
-                    raise
-                raise MarketError(f"{self.name} rented nothing and named no instance", 200) from error
-            id = made[-1].id
+        path, body = f"/api/v0/asks/{offer.id}/", form(order).body
+        id = self.made_by(lambda: str(self.call("PUT", path, body=body)["new_contract"]), order)
         return Rental(NAME, id, order.label, "created", None, offer.dollars_per_hour)
 
     def rentals(self, port: int = 8000) -> list[Rental]:

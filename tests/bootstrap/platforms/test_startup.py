@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from bootstrap.choose import reading
+from bootstrap.cli import app
 from bootstrap.errors import KitError
 from bootstrap.launch import packages
 from bootstrap.platforms import order as startup
@@ -133,3 +135,10 @@ def test_a_script_address_that_needs_quotes_is_refused() -> None:
 
 def test_the_longest_line_leaves_room_for_the_shortest_documented_limit() -> None:
     assert startup.LONGEST_LINE_BYTES < 4048
+
+
+def test_a_key_file_that_is_not_there_is_refused() -> None:
+    arguments = ["startup", "--platform", "vast", "--model", "demo", "--ssh-key", "/nope.pub"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "/nope.pub' does not exist" in result.output

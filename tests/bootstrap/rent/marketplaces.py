@@ -118,6 +118,7 @@ class World:
     rate_limited: int = 0  # the next N calls answer 429 (Clore: code 5)
     create_fails_but_exists: bool = False
     create_names_nothing: bool = False
+    create_refused: bool = False  # and nothing is rented
     ready_after: int = 0  # /readyz answers 502 so often before the boot page, then this many 503
     boot_fails: bool = False
 
@@ -187,6 +188,8 @@ def serve() -> Iterator[World]:
 def answers(world: World, method: str, path: str, body: Any, clore: bool) -> tuple[int, Any]:
     """What each marketplace answers to each call that the kit makes."""
     port = int(world.box_url.rsplit(":", 1)[1])
+    if world.create_refused and (method == "PUT" or (method, path) == ("POST", "/v1/pods")):
+        return 400, {"error": "no longer there"}
     if path == "/api/v0/bundles/":
         return 200, {"offers": VAST_OFFERS}
     if method == "PUT" and path.startswith("/api/v0/asks/"):

@@ -79,6 +79,16 @@ def test_a_box_is_found_again_whatever_the_answer_to_its_order_was(
     assert world.rented == {}
 
 
+@pytest.mark.parametrize("platform", ["vast", "runpod"])
+def test_a_box_that_was_there_before_is_not_taken_for_the_new_one(world: World, platform: str) -> None:
+    offer = offers(world, platform)[0]
+    older = market(world, platform).create(offer, order())
+    world.create_refused = True
+    with pytest.raises(KitError):
+        market(world, platform).create(offer, order())
+    assert [each.id for each in market(world, platform).rentals()] == [older.id]
+
+
 @pytest.mark.parametrize("platform", registry.named("market"))
 def test_a_create_that_fails_is_never_sent_twice(world: World, platform: str) -> None:
     world.create_fails_but_exists = True
