@@ -186,6 +186,17 @@ def test_pages_stand_above_the_routes() -> None:
     assert broken(wrong) == []
 
 
+def test_what_all_doors_share_knows_no_door() -> None:
+    """``services.front.create`` makes jobs for every dialect."""
+    doors = ("services.front.openai",)
+    wrong = [
+        each
+        for each in IMPORTS
+        if is_of(each, "services.front", *doors) and not within(each.who, "services.front.app", *doors)
+    ]
+    assert broken(wrong) == []
+
+
 @pytest.mark.parametrize("module", ["bootstrap.cli", "services.parameters"])
 def test_what_starts_first_loads_nothing_heavy(module: str) -> None:
     """What ast cannot see: a light module that pulls in a heavy one by way of a library."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,11 +11,11 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from services.front import create, refusals, stills
+from services.front import content, refusals, stills
 from services.front.access import Access
 from services.front.context import Context, Shared
 from services.front.file_answer import FileAnswer
-from services.front.openai import description, events, schemas
+from services.front.openai import creation, description, events, schemas
 from services.front.openai.schemas import Video, VideoDeleted, VideoList
 from services.queue import notifier
 from services.queue.job import Job, Unknown
@@ -31,7 +30,7 @@ POLL_PARTS = 20  # of what is left
 
 @router.post("", summary="Ask for a video", openapi_extra=description.request_body())
 async def create_video(request: Request, response: Response, context: Shared) -> Video:
-    return await _answer(await create.from_request(request, context), response, context)
+    return await _answer(await creation.from_request(request, context), response, context)
 
 
 @router.get("", summary="List videos, newest first")
@@ -57,13 +56,13 @@ async def list_videos(
     openapi_extra=description.request_body(),
 )
 async def create_and_wait(request: Request, context: Shared) -> FileAnswer:
-    job = await create.from_request(request, context)
+    job = await creation.from_request(request, context)
     # A proxy cuts an answer that takes longer, and the clip would be paid for and lost from sight.
     seconds = Access.read(context.boot.document()).answer_seconds(request)
     job = await _finished(request, context, job.id, seconds)
     if job.status == "failed":
         raise refusals.failed(job)
-    return _content(context, job)
+    return content.video(context, job)
 
 
 @router.get("/{video_id}", summary="One video")
@@ -91,12 +90,12 @@ async def read_content(
 ) -> FileAnswer:
     job = await _job(context, video_id)
     if variant == "input":
-        return _input(context, job)
+        return content.photo(context, job)
     if job.status != "completed":
         raise refusals.no_content(job)
     if variant == "video":
-        return _content(context, job)
-    clip = _clip(context, job)
+        return content.video(context, job)
+    clip = content.clip(context, job)
     picture = await run_in_threadpool(stills.make, variant, clip)
     return FileAnswer(picture)
 
@@ -118,7 +117,7 @@ async def cancel_video(video_id: VideoId, response: Response, context: Shared) -
 )
 async def remix_video(video_id: VideoId, request: Request, response: Response, context: Shared) -> Video:
     source = await _job(context, video_id)
-    return await _answer(await create.remix(request, source, context), response, context)
+    return await _answer(await creation.remix(request, source, context), response, context)
 
 
 @router.get("/{video_id}/events", summary="Progress as server-sent events", response_class=StreamingResponse)
@@ -187,28 +186,3 @@ async def _finished(request: Request, context: Context, job_id: str, seconds: fl
             break
         await notifier.wait(ear, min(left, events.LOOK_SECONDS))
     raise refusals.still_running(job_id)
-
-
-def _clip(context: Context, job: Job) -> Path:
-    path = context.files.folder(job.id) / str(job.content_name)
-    if not path.is_file():
-        raise refusals.content_missing(job)
-    return path
-
-
-def _content(context: Context, job: Job) -> FileAnswer:
-    return FileAnswer(
-        _clip(context, job),
-        media_type="video/mp4",
-        filename=f"{job.id}.mp4",
-        content_disposition_type="inline",
-        headers={"x-video-id": job.id},
-    )
-
-
-def _input(context: Context, job: Job) -> FileAnswer:
-    """The photo that it is made from, at any time of its life: to show it, or to use it again."""
-    path = context.files.folder(job.id) / (job.input_name or "")
-    if not path.is_file():
-        raise refusals.no_photo(job)
-    return FileAnswer(path)

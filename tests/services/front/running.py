@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from fastapi import APIRouter
 
 from bootstrap.choose.plan import Plan
 from bootstrap.launch import listener
@@ -120,8 +121,10 @@ class Hand:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Front]:
+def running(settings: Settings, *doors: APIRouter) -> Iterator[Front]:
     app = front.assemble(settings)
+    for door in doors:
+        app.include_router(door)
     listening = listener.listen("127.0.0.1", 0)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
     server = front.Server(config, app.state.context.bell)
