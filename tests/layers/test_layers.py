@@ -63,7 +63,6 @@ WITH_TORCH = ("services.engines", "services.worker.child")
 
 # What still breaks a rule, as "importer imported". It shrinks; nothing is added.
 KNOWN = {
-    "services.engines.svd.kernels services.engines.svd.ops",
     "services.worker.child bootstrap.choose.profile",
     "services.worker.child bootstrap.choose.reading",
     "services.worker.worker services.queue.job",

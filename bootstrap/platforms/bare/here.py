@@ -17,7 +17,7 @@ def is_here(env: Env) -> bool:
 
 
 def public_url(env: Env, port: int) -> str | None:
-    return env.get("PUBLIC_URL") or f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{port}"
 
 
 def data_dir(env: Env) -> str:

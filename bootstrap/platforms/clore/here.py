@@ -19,8 +19,8 @@ def is_here(env: Env) -> bool:
 
 
 def public_url(env: Env, port: int) -> str | None:
-    """Not known before the first visit, unless the start command gave it."""
-    return env.get("PUBLIC_URL") or None
+    """Not known before the first visit."""
+    return None
 
 
 def data_dir(env: Env) -> str:

@@ -22,7 +22,7 @@ def is_here(env: Env) -> bool:
 
 def public_url(env: Env, port: int) -> str | None:
     """A container does not know the port that it was published at."""
-    return env.get("PUBLIC_URL") or None
+    return None
 
 
 def data_dir(env: Env) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from bootstrap.platforms.base import Env, Platform
 from bootstrap.platforms.order import Order
 from tests.bootstrap.platforms.environments import ENVIRONMENTS
 
+ROOT = Path(__file__).parents[3]
 FUNCTIONS = [name for name, value in vars(Platform).items() if inspect.isfunction(value) and name[0] != "_"]
 
 
@@ -67,6 +69,14 @@ def test_a_platform_answers_whatever_the_environment_lacks(name: str, is_alone: 
     stop = platform.stop(env)
     assert stop.description
     assert stop.request is None or stop.request.url.startswith("https://")
+
+
+@pytest.mark.parametrize("name", registry.named("form"))
+def test_the_start_script_keeps_files_where_the_platform_does(name: str) -> None:
+    """It runs before Python is there, so it has a list of its own."""
+    folder = Path(registry.PLATFORMS[name].data_dir({"HOME": "/home/ada"})).parent
+    written = "${HOME:-/root}" if folder == Path("/home/ada") else str(folder)
+    assert f"data={written}/kinokit" in (ROOT / "scripts/start.sh").read_text().replace('"', "")
 
 
 @pytest.mark.parametrize("name", registry.named("form"))
