@@ -42,6 +42,10 @@ SERVICES: dict[str, set[str]] = {
     "video": set(),
 }
 
+# The messages between the front and the workers: all that the two share.
+PROTOCOL = "services.worker.protocol"
+PROCESSES = ("services.front", "services.queue", "services.worker", "services.engines")
+
 # All that services may import of bootstrap. The command line stands above both.
 CONTRACT = (
     "bootstrap.errors",
@@ -127,7 +131,13 @@ def test_packages_of_services_import_only_what_they_are_given() -> None:
         if is_of(each, "services", "services")
         and part(each.what) != part(each.who)
         and part(each.what) not in SERVICES[part(each.who)]
+        and not (within(each.who, "services.front") and each.what == PROTOCOL)
     ]
+    assert broken(wrong) == []
+
+
+def test_the_protocol_of_front_and_workers_needs_neither() -> None:
+    wrong = [each for each in IMPORTS if each.who == PROTOCOL and is_of(each, PROTOCOL, *PROCESSES)]
     assert broken(wrong) == []
 
 
