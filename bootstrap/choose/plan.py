@@ -11,7 +11,7 @@ from bootstrap import __version__, files
 from bootstrap.choose import family as families
 from bootstrap.choose.family import Family
 from bootstrap.choose.manifest import Limits, Manifest
-from bootstrap.choose.profile import Choice
+from bootstrap.choose.profile import Choice, smaller
 
 __all__ = ["Limits", "Plan"]  # with the values that a plan holds
 
@@ -33,6 +33,7 @@ class Plan(BaseModel):
     device: Literal["cuda", "cpu"]
     gpu_groups: tuple[tuple[str, ...], ...] = ()  # one worker each; UUIDs for CUDA_VISIBLE_DEVICES
     profile: str
+    smaller_profile: str | None = None  # of the same model: it needs less memory and runs on the same GPU
     settings: dict[str, Any]
     components: dict[str, Path]  # role -> absolute path of a verified file or folder
     config: str | None
@@ -59,6 +60,7 @@ class Plan(BaseModel):
         """
         profile = choice.profile
         assert profile is not None, "a plan is made only of a choice that fits"
+        less = smaller(manifest, profile.name)
         return cls(
             kit_version=__version__,
             model=manifest.name,
@@ -69,6 +71,7 @@ class Plan(BaseModel):
             device=profile.needs.device,
             gpu_groups=tuple(tuple(gpu.uuid for gpu in group) for group in choice.gpu_groups),
             profile=profile.name,
+            smaller_profile=less.name if less else None,
             settings=profile.settings,
             components={role: _located(manifest, path, files) for role, path in manifest.components.items()},
             config=_config(manifest, files),

@@ -8,12 +8,14 @@ import asyncio
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bootstrap.choose.plan import Plan
 from bootstrap.launch import processes
 from services.worker.gpu_process import ChildProcess
+from services.worker.protocol import Done, Loading, Outcome, Ready, Run, Span
 
 from . import device, files
 from .clip import image, request
@@ -53,42 +55,40 @@ async def start(plan: Plan, order: dict[str, Any], *, too_large: bool) -> dict[s
     child = await ChildProcess.start(folder / "plan.json", env=env, log=folder / "child.log")
     found: dict[str, Any] = {}
     try:
-        event = await until(child, {"ready", "failed"})
+        while isinstance(event := await child.receive(), Loading):
+            """Until it is ready, or has failed."""
         found["ready_s"] = round(time.perf_counter() - begin, 2)
-        if event["event"] == "failed":
-            return found | {"failed": event}
-        found["spans"] = spans(event["timings"]["spans"], started)
+        if not isinstance(event, Ready):
+            return found | {"failed": event.model_dump()}
+        found["spans"] = spans(event.timings.spans, started)
         for name in ("first", "second"):
-            event = await made(child, order, folder / f"{name}.mp4")
+            outcome = await made(child, order, folder / f"{name}.mp4")
             found[f"{name}_clip_at_s"] = round(time.perf_counter() - begin, 2)
-            found[f"{name}_clip"] = event.get("metadata", {}).get("timings", event)
+            found[f"{name}_clip"] = timings(outcome)
         if too_large:
             large = order | {"values": order["values"] | TOO_LARGE}
-            found["too_large"] = (await made(child, large, folder / "large.mp4")).get("message")
-            event = await made(child, order, folder / "after.mp4")
-            found["after_too_large"] = event.get("metadata", {}).get("timings", event)
+            found["too_large"] = (await made(child, large, folder / "large.mp4")).model_dump().get("message")
+            found["after_too_large"] = timings(await made(child, order, folder / "after.mp4"))
     finally:
         await child.close()
     return found
 
 
-def spans(told: list[dict[str, Any]], started: float) -> dict[str, tuple[float, float]]:
+def spans(found: Sequence[Span], started: float) -> dict[str, tuple[float, float]]:
     """From and to, seconds since the start, of what the child did."""
     return {
-        each["name"]: (round(each["started_at"] - started, 2), round((each["ended_at"] or 0) - started, 2))
-        for each in told
+        each.name: (round(each.started_at - started, 2), round((each.ended_at or 0) - started, 2))
+        for each in found
     }
 
 
-async def made(child: ChildProcess, order: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The event that ends a clip of these values, and this photo if there is one."""
-    photo = str(order["image"]) if order["image"] else None
-    await child.tell(run={"values": order["values"], "image": photo, "path": str(path)})
-    return await until(child, {"done", "error", "cancelled"})
+def timings(outcome: Outcome) -> dict[str, Any]:
+    return outcome.clip.timings if isinstance(outcome, Done) else outcome.model_dump()
 
 
-async def until(child: ChildProcess, events: set[str]) -> dict[str, Any]:
-    while True:
-        event = await child.hear()
-        if event["event"] in events:
-            return event
+async def made(child: ChildProcess, order: dict[str, Any], path: Path) -> Outcome:
+    """What becomes of a clip of these values, and this photo if there is one."""
+    await child.send(Run(values=order["values"], image=order["image"], path=path))
+    while not isinstance(event := await child.receive(), Outcome):
+        """Progress is not measured here."""
+    return event

@@ -22,7 +22,11 @@ from bootstrap.settings import Settings
 from bootstrap.terminal import Terminal
 from services import parameters
 from services.commands.clip_maker import Failed, Made, Told, photo, progress_line
+from services.parameters.values import Values
+from services.video import fit
+from services.worker import protocol
 from services.worker.gpu_process import ChildProcess, Died
+from services.worker.protocol import Done, LoadFailed, Loading, Outcome, Progress, Ready, Run
 
 TICK_SECONDS = 0.1
 
@@ -39,32 +43,33 @@ class OwnMaker:
         self._child: ChildProcess | None = None
 
     async def make(self, given: Mapping[str, Any], image: Path | None, output: Path, told: Told) -> Made:
-        values, warnings = self._complete(given, image)
+        record, warnings = self._complete(given, image)
+        values = Values.of(record)
         child = await self._loaded()
         started = time.monotonic()
         clip = self._folder / "clip.mp4"
-        await child.tell(run={"values": values, "image": str(image) if image else None, "path": str(clip)})
+        await child.send(Run(values=record, image=image, path=clip))
         try:
-            event = await self._outcome(child, told)
+            outcome = await self._outcome(child, told)
         except Died as died:
             self._child = None
             raise Failed(f"the GPU process {died}", fix=f"read {self._log}") from died
-        if event["event"] != "done":
-            raise Failed(event["message"], fix=f"the log has more: {self._log}")
+        if not isinstance(outcome, Done):
+            problem = outcome.message if isinstance(outcome, protocol.Failed) else "the clip was cancelled"
+            raise Failed(problem, fix=f"the log has more: {self._log}")
         try:
             await asyncio.to_thread(_place, clip, output)
         except OSError as error:
             raise KitError(
                 f"{output} cannot be written: {error.strerror}", fix="choose another --output"
             ) from error
-        metadata = event["metadata"]
         return Made(
             output,
-            values["seed"],
-            metadata["frames"],
-            f"{values['width']}x{values['height']}",
+            values.seed,
+            outcome.clip.frames,
+            f"{values.width}x{values.height}",
             time.monotonic() - started,
-            tuple(dict.fromkeys([*warnings, *metadata["warnings"]])),
+            warnings,
         )
 
     async def close(self) -> None:
@@ -87,7 +92,11 @@ class OwnMaker:
             )
         except parameters.RequestError as error:
             raise Failed(error.problem, fix=error.fix) from error
-        return request.values, (*(picture.warnings if picture else ()), *request.warnings)
+        if picture is None or size is None:
+            return request.values, request.warnings
+        asked = Values.of(request.values)
+        lost = fit.warnings(size, width=asked.width, height=asked.height, fit=asked.fit)
+        return request.values, (*picture.warnings, *lost, *request.warnings)
 
     async def _loaded(self) -> ChildProcess:
         if self._child is not None:
@@ -99,21 +108,25 @@ class OwnMaker:
         child = await ChildProcess.start(plan_path, env=env, log=self._log)
         self._child = child
         try:
-            while (event := await child.hear())["event"] == "loading":
-                self._terminal.live(f"loading the model: {event['detail']}")
+            while isinstance(event := await child.receive(), Loading):
+                self._terminal.live(f"loading the model: {event.detail}")
         except Died as died:
             raise KitError(
                 f"the GPU process {died} while loading the model", fix=f"read {self._log}"
             ) from died
-        if event["event"] == "failed":
-            raise KitError(event["problem"], fix=event["fix"])
-        self._terminal.say(f"  {event['detail']}")
+        if isinstance(event, LoadFailed):
+            raise KitError(event.problem, fix=event.fix)
+        if isinstance(event, Ready):
+            self._terminal.say(f"  {event.detail}")
         return child
 
-    async def _outcome(self, child: ChildProcess, told: Told) -> dict[str, Any]:
-        while (event := await child.hear())["event"] == "progress":
-            told(progress_line(event["stage"], event["progress"], event["eta_seconds"]))
-        return event
+    async def _outcome(self, child: ChildProcess, told: Told) -> Outcome:
+        while True:
+            event = await child.receive()
+            if isinstance(event, Progress):
+                told(progress_line(event.stage, event.progress, event.eta_seconds))
+            elif isinstance(event, Outcome):
+                return event
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ class ServedMaker:
             raise Failed(str(error.get("message", "the clip was not made")), fix=_advice(error))
         await self._download(video["id"], output)
         seconds = time.monotonic() - started
-        warnings = tuple(video["warnings"])  # the worker's as well
+        warnings = tuple(video["warnings"])
         return Made(output, video["seed"], video["num_frames"], video["size"], seconds, warnings)
 
     async def _create(self, given: Mapping[str, Any], image: Path | None, told: Told) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from services.front.context import Context
 from services.front.errors import ApiError
 from services.parameters import Parameters, images
 from services.parameters.images import Picture
+from services.parameters.values import Values
 from services.queue.job import Full, Job, KeyReused, NewJob
 from services.video import fit
 
@@ -92,7 +93,7 @@ async def job(
         model=plan.model,
         values=request.values,
         prompt=asked.prompt,
-        warnings=(*_photo_warnings(picture, request.values), *request.warnings),
+        warnings=(*_photo_warnings(context, picture, source, request.values), *request.warnings),
         owner=owner,
         priority=priority,
         remixed_from=source.id if source else None,
@@ -105,13 +106,18 @@ async def job(
     return made
 
 
-def _photo_warnings(picture: Picture | None, values: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the photo loses, told before the clip is made."""
-    if picture is None:
+def _photo_warnings(
+    context: Context, picture: Picture | None, source: Job | None, values: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """What the photo loses, known before the clip is made."""
+    asked = Values.of(values)
+    if picture is not None:
+        size, found = (picture.width, picture.height), picture.warnings
+    elif source is not None and source.input_name is not None:
+        size, found = images.size(context.files.folder(source.id) / source.input_name), ()
+    else:
         return ()
-    size, fitting = (picture.width, picture.height), values["fit"]
-    lost = fit.warnings(size, width=values["width"], height=values["height"], fit=fitting)
-    return (*picture.warnings, *lost)
+    return (*found, *fit.warnings(size, width=asked.width, height=asked.height, fit=asked.fit))
 
 
 def _store(context: Context, new: NewJob, picture: Picture | None, source: Job | None) -> tuple[Job, bool]:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, Field
 
 from bootstrap import files
 from services.front.context import Context, Shared
 from services.front.errors import ApiError
 from services.queue import notifier
-from services.queue.job import CANCELLED, Job
+from services.queue.job import CANCELLED, MAX_ATTEMPTS, Job
+from services.worker.protocol import (
+    Beat,
+    BeatAnswer,
+    Claim,
+    Claimed,
+    Finish,
+    JobError,
+    Release,
+    WorkerReport,
+)
 
 router = APIRouter(prefix="/internal", tags=["workers"], include_in_schema=False)
 
@@ -25,56 +34,20 @@ MAX_WAIT_SECONDS = 30.0
 FLUSH_BYTES = 4 * 1024**2
 
 
-class WorkerState(BaseModel):
-    state: Literal["loading", "ready", "failed"]
-    detail: str | None = None
-    progress: Annotated[float | None, Field(ge=0, le=1)] = None
-    timings: dict[str, Any] = Field(default_factory=dict)
-    profile: str | None = None
-    failure: dict[str, Any] | None = None
-
-
-class Claim(BaseModel):
-    worker: Annotated[str, Field(min_length=1, max_length=200)]
-    wait_seconds: Annotated[float, Field(ge=0)] = 0
-    model: str | None = None  # the plan's when absent
-
-
-class Fenced(BaseModel):
-    token: int
-
-
-class Beat(Fenced):
-    progress: Annotated[float | None, Field(ge=0, le=1)] = None
-    stage: Annotated[str | None, Field(max_length=64)] = None
-    eta_seconds: Annotated[float | None, Field(ge=0)] = None
-
-
-class Failure(BaseModel):
-    code: Annotated[str, Field(max_length=64)]
-    message: str
-
-
-class Finish(Fenced):
-    status: Literal["completed", "failed", "cancelled"]
-    error: Failure | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
-
-
 @router.post("/workers/{worker}/state", status_code=204)
-async def state(worker: str, said: WorkerState, context: Shared) -> None:
-    context.crew.hear(worker, **said.model_dump())
+async def state(worker: str, report: WorkerReport, context: Shared) -> None:
+    context.crew.hear(worker, **report.model_dump())
 
 
 @router.post("/claim", response_model=None)
-async def claim(asked: Claim, request: Request, context: Shared) -> Response | dict[str, Any]:
+async def claim(asked: Claim, request: Request, context: Shared) -> Response | Claimed:
     until = asyncio.get_running_loop().time() + min(asked.wait_seconds, MAX_WAIT_SECONDS)
     while not context.bell.stopping:
         ear = context.bell.ear()
         job = await _claim_once(asked, context)
         if job is not None:
             context.bell.ring()
-            return {"job": _for_worker(job)}
+            return _claimed(job)
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
             break
@@ -92,17 +65,16 @@ async def _claim_once(asked: Claim, context: Context) -> Job | None:
     return await context.ask(lambda queue: queue.claim(asked.worker, model=model)) if model else None
 
 
-def _for_worker(job: Job) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "token": job.token,
-        "attempt": job.attempts,
-        "model": job.model,
-        "prompt": job.prompt,
-        "values": job.values,
-        "has_input": job.input_name is not None,
-        "created_at": job.created_at,
-    }
+def _claimed(job: Job) -> Claimed:
+    return Claimed(
+        id=job.id,
+        token=job.token,
+        attempt=job.attempts,
+        is_last_attempt=job.attempts >= MAX_ATTEMPTS,
+        model=job.model,
+        values=job.values,
+        has_input=job.input_name is not None,
+    )
 
 
 @router.get("/jobs/{job_id}/input")
@@ -114,12 +86,12 @@ async def read_input(job_id: str, token: int, context: Shared) -> FileResponse:
 
 
 @router.post("/jobs/{job_id}/beat")
-async def beat(job_id: str, said: Beat, context: Shared) -> dict[str, bool]:
-    job = await context.ask(lambda queue: queue.beat(job_id, **said.model_dump()))
+async def renew(job_id: str, beat: Beat, context: Shared) -> BeatAnswer:
+    job = await context.ask(lambda queue: queue.beat(job_id, **beat.model_dump()))
     if job is None:
         raise _lost(job_id)
     context.bell.ring()
-    return {"cancel": job.cancel_requested}
+    return BeatAnswer(cancel=job.cancel_requested)
 
 
 @router.put("/jobs/{job_id}/content", status_code=204)
@@ -154,18 +126,18 @@ def _settle(file: Any) -> None:
 
 
 @router.post("/jobs/{job_id}/finish", status_code=204)
-async def finish(job_id: str, said: Finish, context: Shared) -> None:
-    if not await run_in_threadpool(_finish, job_id, said, context):
+async def finish(job_id: str, end: Finish, context: Shared) -> None:
+    if not await run_in_threadpool(_finish, job_id, end, context):
         raise _lost(job_id)
     context.bell.ring()
 
 
-def _finish(job_id: str, said: Finish, context: Context) -> bool:
+def _finish(job_id: str, end: Finish, context: Context) -> bool:
     queue = context.queue
-    if said.status == "completed":
-        name = context.files.content_name(said.token)
+    if end.status == "completed":
+        name = context.files.content_name(end.token)
         if not (context.files.folder(job_id) / name).is_file():
-            if queue.holder(job_id, said.token) is None:
+            if queue.holder(job_id, end.token) is None:
                 return False
             raise ApiError(
                 400,
@@ -173,27 +145,27 @@ def _finish(job_id: str, said: Finish, context: Context) -> bool:
                 code="no_content",
                 fix="PUT the content first",
             )
-        done = queue.complete(job_id, said.token, content_name=name, metadata=said.metadata)
+        done = queue.complete(job_id, end.token, content_name=name, metadata=end.metadata)
         if done:
             context.files.drop_others(job_id, name)
     else:
-        error = said.error or Failure(code="generation_failed", message="the worker gave no reason")
-        if said.status == "cancelled":
-            error = Failure(code=CANCELLED, message="the job was cancelled")
-        done = queue.fail(job_id, said.token, code=error.code, message=error.message, metadata=said.metadata)
-    return done or _said_before(context, job_id, said)
+        error = end.error or JobError(code="generation_failed", message="the worker gave no reason")
+        if end.status == "cancelled":
+            error = JobError(code=CANCELLED, message="the job was cancelled")
+        done = queue.fail(job_id, end.token, code=error.code, message=error.message, metadata=end.metadata)
+    return done or _finished_before(context, job_id, end)
 
 
-def _said_before(context: Context, job_id: str, said: Finish) -> bool:
+def _finished_before(context: Context, job_id: str, end: Finish) -> bool:
     """The same attempt finished already: its answer was lost on the way, and it asks again."""
     job = context.queue.get(job_id)
-    ended = "completed" if said.status == "completed" else "failed"
-    return job is not None and job.token == said.token and job.status == ended
+    ended = "completed" if end.status == "completed" else "failed"
+    return job is not None and job.token == end.token and job.status == ended
 
 
 @router.post("/jobs/{job_id}/release", status_code=204)
-async def release(job_id: str, said: Fenced, context: Shared) -> None:
-    if not await context.ask(lambda queue: queue.release(job_id, said.token)):
+async def give_back(job_id: str, release: Release, context: Shared) -> None:
+    if not await context.ask(lambda queue: queue.release(job_id, release.token)):
         raise _lost(job_id)
     context.bell.ring()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings as python_warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 from services.parameters.error import RequestError
 
@@ -13,11 +14,10 @@ MIB = 1024**2
 MAX_BYTES = 25 * MIB
 MAX_PIXELS = 50_000_000  # 200 MB once decoded
 MIN_SIDE = 32
+ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "AVIF": ".avif"}
 OPENED = ("JPEG", "PNG", "WEBP", "AVIF")  # an MPO opens as a JPEG; named here it would be a KeyError
-UPRIGHT = 1
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap the sides
-ORIENTATION = 0x0112
 
 # What people send by mistake, by its first bytes: (offset, bytes, name)
 OTHERS = (
@@ -87,6 +87,15 @@ def check(data: bytes, *, max_bytes: int) -> Picture:
         ) from None
 
 
+def size(source: Path) -> tuple[int, int]:
+    """Width and height of a checked image as a person sees it; reads the file's head alone."""
+    from PIL import Image
+
+    with Image.open(source) as picture:
+        width, height = picture.size
+        return (height, width) if picture.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)
+
+
 def too_large(max_bytes: int) -> RequestError:
     return _refuse(
         f"the image is larger than {max_bytes / MIB:g} MiB",
@@ -111,7 +120,7 @@ def _look(image: object, data: bytes) -> Picture:
     kind = image.format or ""
     warnings = list(_doubts(image))
     image.load()  # raises when the file is cut off
-    if image.getexif().get(ORIENTATION, UPRIGHT) in SIDEWAYS:
+    if image.getexif().get(ORIENTATION) in SIDEWAYS:
         width, height = height, width
     return Picture(data, SUFFIXES[kind], width, height, tuple(warnings))
 

@@ -15,8 +15,8 @@ PAD_COLOUR = (0, 0, 0)
 BEHIND_ALPHA = (255, 255, 255)
 
 
-def photo(source: Path, target: Path, *, width: int, height: int, fit: Fit = "crop") -> tuple[str, ...]:
-    """Write ``source`` as a PNG of exactly ``width`` x ``height`` to ``target``; returns warnings.
+def photo(source: Path, target: Path, *, width: int, height: int, fit: Fit = "crop") -> None:
+    """Write ``source`` as a PNG of exactly ``width`` x ``height`` to ``target``.
 
     Raises:
         KitError: the file is no readable image.
@@ -31,7 +31,6 @@ def photo(source: Path, target: Path, *, width: int, height: int, fit: Fit = "cr
             f"{source.name} is not a readable image: {error}", fix="give a PNG, JPEG or WebP photo"
         ) from error
     fitted(picture, width=width, height=height, fit=fit).save(target, format="PNG", compress_level=1)
-    return warnings(picture.size, width=width, height=height, fit=fit)
 
 
 def upright(picture: Image) -> Image:

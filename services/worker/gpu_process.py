@@ -1,16 +1,16 @@
-"""The parent's end of the GPU child: start it, hear it, tell it, kill it."""
+"""The parent's end of the GPU child: start it, send orders, receive events, kill it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
 
 from bootstrap.launch import die_with_parent, exit_reason
+from services.worker import protocol
+from services.worker.protocol import Event, Order
 
 LINE_BYTES = 1024**2
 CLOSE_SECONDS = 3.0
@@ -21,7 +21,7 @@ class Died(Exception):
 
 
 class ChildProcess:
-    """``hear`` gives one event after the other and raises ``Died`` when there are no more."""
+    """``receive`` gives one event after the other and raises ``Died`` when there are no more."""
 
     def __init__(self, process: asyncio.subprocess.Process, link: socket.socket) -> None:
         self._process = process
@@ -61,7 +61,7 @@ class ChildProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    async def hear(self) -> dict[str, Any]:
+    async def receive(self) -> Event:
         assert self._reader is not None
         try:
             line = await self._reader.readline()
@@ -70,14 +70,13 @@ class ChildProcess:
         if not line.endswith(b"\n"):
             returncode = await self._process.wait()
             raise Died(exit_reason.reason(returncode, oom_kills=exit_reason.oom_kills() - self._oom_kills))
-        event: dict[str, Any] = json.loads(line)
-        return event
+        return protocol.decode_event(line)
 
-    async def tell(self, **order: Any) -> None:
-        """A child that has died hears nothing: ``hear`` will say so."""
+    async def send(self, order: Order) -> None:
+        """A child that has died receives nothing: ``receive`` will raise."""
         assert self._writer is not None
         with suppress(ConnectionError):
-            self._writer.write(json.dumps(order).encode() + b"\n")
+            self._writer.write(protocol.encode(order))
             await self._writer.drain()
 
     def kill(self) -> None:

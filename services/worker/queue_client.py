@@ -1,11 +1,10 @@
-"""The worker's verbs over HTTP. A front that is away is waited for; a lost lease raises ``Lost``."""
+"""The worker's verbs over HTTP. A front that is away is waited for; a lost lease raises ``LeaseLost``."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,17 @@ import httpx
 
 from bootstrap.errors import KitError
 from bootstrap.launch.listener import is_loopback
+from services.worker.protocol import (
+    Beat,
+    BeatAnswer,
+    Claim,
+    Claimed,
+    Finish,
+    Message,
+    Progress,
+    Release,
+    WorkerReport,
+)
 
 log = logging.getLogger("kinokit.worker")
 
@@ -21,19 +31,8 @@ PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
 CHUNK_BYTES = 1024**2
 
 
-class Lost(Exception):
-    """Another attempt has the job now, or it was deleted: stop, and say nothing more about it."""
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """A job that this worker holds."""
-
-    id: str
-    token: int  # the fence
-    attempt: int
-    values: dict[str, Any]
-    has_input: bool
+class LeaseLost(Exception):
+    """Another attempt has the job now, or it was deleted: stop, and send nothing more about it."""
 
 
 class RemoteQueue:
@@ -58,40 +57,40 @@ class RemoteQueue:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def tell_state(self, state: dict[str, Any]) -> None:
-        await self._send("POST", f"/internal/workers/{self._worker}/state", json=state)
+    async def report(self, report: WorkerReport) -> None:
+        await self._post(f"/internal/workers/{self._worker}/state", report)
 
     async def claim(self) -> Claimed | None:
         """The next job; None when there was none for a while."""
-        body = {"worker": self._worker, "wait_seconds": CLAIM_SECONDS}
-        answer = await self._send("POST", "/internal/claim", json=body)
-        if answer.status_code == 204:
-            return None
-        job = answer.json()["job"]
-        return Claimed(job["id"], job["token"], job["attempt"], job["values"], job["has_input"])
+        claim = Claim(worker=self._worker, wait_seconds=CLAIM_SECONDS)
+        answer = await self._post("/internal/claim", claim)
+        return None if answer.status_code == 204 else Claimed.model_validate_json(answer.content)
 
     async def read_input(self, job: Claimed, path: Path) -> None:
         answer = await self._send("GET", f"/internal/jobs/{job.id}/input", params={"token": job.token})
         await asyncio.to_thread(path.write_bytes, answer.content)  # the front has limited its size
 
-    async def beat(self, job: Claimed, progress: dict[str, Any]) -> bool:
+    async def beat(self, job: Claimed, progress: Progress | None) -> bool:
         """Keep the lease; True when the job was cancelled."""
-        body = {"token": job.token, **progress}
-        answer = await self._send("POST", f"/internal/jobs/{job.id}/beat", json=body)
-        return bool(answer.json()["cancel"])
+        beat = Beat(token=job.token)
+        if progress is not None:
+            beat = Beat(token=job.token, **progress.model_dump(exclude={"kind"}))
+        answer = await self._post(f"/internal/jobs/{job.id}/beat", beat)
+        return BeatAnswer.model_validate_json(answer.content).cancel
 
     async def write_content(self, job: Claimed, path: Path) -> None:
         verb = f"/internal/jobs/{job.id}/content"
         await self._send("PUT", verb, params={"token": job.token}, content_path=path)
 
-    async def finish(
-        self, job: Claimed, status: str, *, error: dict[str, str] | None = None, metadata: dict[str, Any]
-    ) -> None:
-        body = {"token": job.token, "status": status, "error": error, "metadata": metadata}
-        await self._send("POST", f"/internal/jobs/{job.id}/finish", json=body)
+    async def finish(self, job: Claimed, finish: Finish) -> None:
+        await self._post(f"/internal/jobs/{job.id}/finish", finish)
 
     async def release(self, job: Claimed) -> None:
-        await self._send("POST", f"/internal/jobs/{job.id}/release", json={"token": job.token})
+        await self._post(f"/internal/jobs/{job.id}/release", Release(token=job.token))
+
+    async def _post(self, path: str, message: Message) -> httpx.Response:
+        headers = {"Content-Type": "application/json"}
+        return await self._send("POST", path, content=message.model_dump_json(), headers=headers)
 
     async def _send(
         self, method: str, path: str, *, content_path: Path | None = None, **given: Any
@@ -107,7 +106,7 @@ class RemoteQueue:
                 problem = f"{type(error).__name__}: {error}"
             else:
                 if answer.status_code == 409:
-                    raise Lost(path)
+                    raise LeaseLost(path)
                 if answer.is_success:
                     return answer
                 problem = f"HTTP {answer.status_code}"

@@ -63,13 +63,10 @@ ABOVE_BOTH = ("services.cli", "services.commands")
 
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "safetensors", "triton", "cudnn"}
 # Who may import them at all; everybody else starts a process that does.
-WITH_TORCH = ("services.engines", "services.worker.child")
+WITH_TORCH = ("services.engines",)
 
 # What still breaks a rule, as "importer imported". It shrinks; nothing is added.
 KNOWN = {
-    "services.worker.child bootstrap.choose.profile",
-    "services.worker.child bootstrap.choose.reading",
-    "services.worker.worker services.queue.job",
 }
 
 
@@ -177,7 +174,7 @@ def test_services_import_only_the_contract_of_bootstrap() -> None:
     assert broken(wrong) == []
 
 
-def test_only_engines_and_the_gpu_child_import_torch() -> None:
+def test_only_engines_import_torch() -> None:
     wrong = [
         each for each in IMPORTS if each.what.split(".")[0] in HEAVY and not within(each.who, *WITH_TORCH)
     ]

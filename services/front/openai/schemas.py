@@ -95,7 +95,7 @@ def video(
         fps=fps,
         parameters=values,
         has_input=job.input_name is not None,
-        warnings=_warnings(job),
+        warnings=job.warnings,
         stage=job.stage,
         eta_seconds=eta,
         queue_position=ahead + 1 if waits and ahead is not None else None,
@@ -110,11 +110,6 @@ def _expires(job: Job, keep_seconds: float | None) -> int | None:
     if keep_seconds is None or job.completed_at is None:
         return None
     return int(job.completed_at + keep_seconds)
-
-
-def _warnings(job: Job) -> list[str]:
-    """Those of the request, then those of the worker, each once."""
-    return list(dict.fromkeys([*job.warnings, *job.metadata.get("warnings", [])]))
 
 
 def _timings(job: Job) -> dict[str, float | None]:

@@ -85,6 +85,17 @@ def test_a_profile_that_allows_less_brings_its_limits_and_defaults(tmp_path: Pat
     assert build(model, tmp_path).limits == model.limits
 
 
+def test_the_plan_names_the_next_smaller_profile_of_its_own_manifest(tmp_path: Path) -> None:
+    model = reading.load("wan22")
+    profiles = tuple(each.model_copy(update={"name": f"my-{each.name}"}) for each in model.profiles)
+    mine = model.model_copy(update={"profiles": profiles})  # bears a shipped name, has profiles of its own
+    now = build(mine, tmp_path)
+    assert now.smaller_profile in [each.name for each in profiles]
+    assert now.smaller_profile != now.profile
+    last = mine.model_copy(update={"profiles": profiles[:1]})
+    assert build(last, tmp_path).smaller_profile is None
+
+
 def test_a_plan_cannot_be_changed(tmp_path: Path) -> None:
     with pytest.raises(ValidationError):
         build(reading.load("svd-xt"), tmp_path).threads = 2

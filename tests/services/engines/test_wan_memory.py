@@ -66,7 +66,12 @@ def test_a_job_that_does_not_fit_fails_with_the_smaller_profile_and_the_next_one
 ) -> None:
     """Through front, worker and child; the child may take 1 GiB more than it has, the clip wants 8."""
     asked = {"prompt": "a cat walks", "size": "64x64", "num_frames": 9, "seed": 1, "lora": True}
-    plan = t2v.plan(model="wan22", profile="resident", defaults=t2v.defaults | dict(test_wan.VALUES))
+    plan = t2v.plan(
+        model="wan22",
+        profile="resident",
+        smaller_profile="swap-long",
+        defaults=t2v.defaults | dict(test_wan.VALUES),
+    )
     with crew(tmp_path, plan, engine=None) as kit:
         worker = kit.start_worker()
         wait_for(lambda: kit.state()["state"] == "ready", 60)

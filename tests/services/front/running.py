@@ -94,7 +94,7 @@ class Hand:
     def claim(self, wait_seconds: float = 0, name: str | None = None) -> dict[str, Any] | None:
         answer = self.http.post("/claim", json={"worker": name or self.name, "wait_seconds": wait_seconds})
         answer.raise_for_status()
-        return None if answer.status_code == 204 else answer.json()["job"]
+        return None if answer.status_code == 204 else answer.json()
 
     def claimed(self, name: str | None = None) -> dict[str, Any]:
         job = self.claim(5, name)

@@ -73,11 +73,12 @@ def test_the_workers_loading_is_the_phase_load(bare: Front) -> None:
         0.4,
         "the UNet",
     )
-    bare.worker.says("ready", timings={"load": 3.5}, profile="resident")
+    bare.worker.says("ready", timings={"load_seconds": 3.5}, profile="resident")
     status = bare.people.get("/status").json()
     load = status["boot"]["phases"][-1]
     assert (load["state"], load["ended_at"] >= load["started_at"]) == ("done", True)
-    assert (status["workers"][0]["profile"], status["workers"][0]["timings"]) == ("resident", {"load": 3.5})
+    worker = status["workers"][0]
+    assert (worker["profile"], worker["timings"]) == ("resident", {"load_seconds": 3.5, "spans": []})
 
 
 def test_a_worker_that_failed_to_load_says_why(bare: Front) -> None:
