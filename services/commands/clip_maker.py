@@ -12,7 +12,7 @@ from bootstrap.terminal import duration
 from services import parameters
 from services.parameters import images
 
-Told = Callable[[str], None]  # one line about how far it is
+Report = Callable[[str], None]  # one line about how far it is
 
 
 class Failed(KitError):
@@ -37,7 +37,7 @@ class Maker(Protocol):
     model: str
     inputs: tuple[str, ...]
 
-    async def make(self, given: Mapping[str, Any], image: Path | None, output: Path, told: Told) -> Made:
+    async def make(self, given: Mapping[str, Any], image: Path | None, output: Path, report: Report) -> Made:
         """Make one clip. Raises ``Failed`` when this one cannot be made, ``KitError`` when none can."""
 
 

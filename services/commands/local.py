@@ -21,7 +21,7 @@ from bootstrap.launch.steps import Boot
 from bootstrap.settings import Settings
 from bootstrap.terminal import Terminal
 from services import parameters
-from services.commands.clip_maker import Failed, Made, Told, photo, progress_line
+from services.commands.clip_maker import Failed, Made, Report, photo, progress_line
 from services.parameters.values import Values
 from services.video import fit
 from services.worker import protocol
@@ -31,7 +31,7 @@ from services.worker.protocol import Done, LoadFailed, Loading, Outcome, Progres
 TICK_SECONDS = 0.1
 
 
-class OwnMaker:
+class LocalMaker:
     """One GPU child; a new one when it dies."""
 
     def __init__(self, plan: Plan, folder: Path, terminal: Terminal) -> None:
@@ -42,7 +42,7 @@ class OwnMaker:
         self._terminal = terminal
         self._child: ChildProcess | None = None
 
-    async def make(self, given: Mapping[str, Any], image: Path | None, output: Path, told: Told) -> Made:
+    async def make(self, given: Mapping[str, Any], image: Path | None, output: Path, report: Report) -> Made:
         record, warnings = self._complete(given, image)
         values = Values.of(record)
         child = await self._loaded()
@@ -50,7 +50,7 @@ class OwnMaker:
         clip = self._folder / "clip.mp4"
         await child.send(Run(values=record, image=image, path=clip))
         try:
-            outcome = await self._outcome(child, told)
+            outcome = await self._outcome(child, report)
         except Died as died:
             self._child = None
             raise Failed(f"the GPU process {died}", fix=f"read {self._log}") from died
@@ -120,11 +120,11 @@ class OwnMaker:
             self._terminal.say(f"  {event.detail}")
         return child
 
-    async def _outcome(self, child: ChildProcess, told: Told) -> Outcome:
+    async def _outcome(self, child: ChildProcess, report: Report) -> Outcome:
         while True:
             event = await child.receive()
             if isinstance(event, Progress):
-                told(progress_line(event.stage, event.progress, event.eta_seconds))
+                report(progress_line(event.stage, event.progress, event.eta_seconds))
             elif isinstance(event, Outcome):
                 return event
 
@@ -132,7 +132,7 @@ class OwnMaker:
 @asynccontextmanager
 async def boot(
     settings: Settings, data_dir: Path, env: Mapping[str, str], terminal: Terminal
-) -> AsyncIterator[OwnMaker]:
+) -> AsyncIterator[LocalMaker]:
     """Detect, choose, fetch and plan; then a folder for what is under way."""
     lock = data_directory.occupy(data_dir, by="a command")
     document = BootDocument(None)
@@ -143,7 +143,7 @@ async def boot(
     terminal.show(document.snapshot())
     plan = booting.result()
     with lock, tempfile.TemporaryDirectory(prefix="generate-", dir=data_dir / "cache") as folder:
-        maker = OwnMaker(plan, Path(folder), terminal)
+        maker = LocalMaker(plan, Path(folder), terminal)
         try:
             yield maker
         finally:

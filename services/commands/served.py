@@ -14,7 +14,7 @@ import httpx
 from bootstrap import files
 from bootstrap.errors import KitError
 from bootstrap.terminal import Terminal
-from services.commands.clip_maker import Failed, Made, Told, progress_line
+from services.commands.clip_maker import Failed, Made, Report, progress_line
 
 LOOK_SECONDS = 0.3
 FULL_SECONDS = 3.0  # the queue is full: others wait too
@@ -29,11 +29,11 @@ class ServedMaker:
         self.inputs = inputs
         self._http = http
 
-    async def make(self, given: Mapping[str, Any], image: Path | None, output: Path, told: Told) -> Made:
+    async def make(self, given: Mapping[str, Any], image: Path | None, output: Path, report: Report) -> Made:
         started = time.monotonic()
-        video = await self._create(given, image, told)
+        video = await self._create(given, image, report)
         try:
-            video = await self._finished(video["id"], told)
+            video = await self._finished(video["id"], report)
         except (asyncio.CancelledError, KeyboardInterrupt):
             with suppress(httpx.HTTPError):
                 await self._http.post(f"/v1/videos/{video['id']}/cancel")
@@ -46,7 +46,7 @@ class ServedMaker:
         warnings = tuple(video["warnings"])
         return Made(output, video["seed"], video["num_frames"], video["size"], seconds, warnings)
 
-    async def _create(self, given: Mapping[str, Any], image: Path | None, told: Told) -> dict[str, Any]:
+    async def _create(self, given: Mapping[str, Any], image: Path | None, report: Report) -> dict[str, Any]:
         form = {
             name: str(value).lower() if isinstance(value, bool) else str(value)
             for name, value in given.items()
@@ -57,19 +57,19 @@ class ServedMaker:
             answer = await self._asked("POST", "/v1/videos", data=form, files=files)
             if answer.status_code != 429:
                 break
-            told("waiting: the service's queue is full")
+            report("waiting: the service's queue is full")
             await asyncio.sleep(FULL_SECONDS)
         return _json(answer)
 
-    async def _finished(self, video_id: str, told: Told) -> dict[str, Any]:
+    async def _finished(self, video_id: str, report: Report) -> dict[str, Any]:
         while True:
             video = _json(await self._asked("GET", f"/v1/videos/{video_id}"))
             if video["status"] in ("completed", "failed"):
                 return video
             if video["status"] == "queued":
-                told(f"queued{_place(video.get('queue_position'))}")
+                report(f"queued{_place(video.get('queue_position'))}")
             else:
-                told(progress_line(video.get("stage"), video["progress"] / 100, video.get("eta_seconds")))
+                report(progress_line(video.get("stage"), video["progress"] / 100, video.get("eta_seconds")))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _download(self, video_id: str, output: Path) -> None:

@@ -34,8 +34,8 @@ from services.front.pages import boot_page
 from services.front.settings import Settings
 from services.front.tokens import TokenFile
 from services.queue import notifier
-from services.queue.job import LEASE_SECONDS, Away
-from services.queue.notifier import Bell
+from services.queue.job import LEASE_SECONDS, DatabaseDown
+from services.queue.notifier import Notifier
 
 log = logging.getLogger("kinokit.front")
 
@@ -111,20 +111,20 @@ async def _upkeep(context: Context) -> None:
     settings = context.settings
     purged_at, said = -math.inf, ""  # the clock of a machine that has just started is near zero
     while True:
-        ear, pause = context.bell.ear(), RETRY_SECONDS
+        change, pause = context.notifier.subscribe(), RETRY_SECONDS
         try:
             if await run_in_threadpool(lambda: context.queue.take_back()):
-                context.bell.ring()
+                context.notifier.notify()
             if time.monotonic() - purged_at > PURGE_SECONDS:
                 await run_in_threadpool(_purge, context)
                 purged_at = time.monotonic()
             lease_ends_at = await context.ask(lambda queue: queue.next_lease_end())
             if lease_ends_at is None:
-                await notifier.wait(ear, LEASE_SECONDS if settings.is_shared else PURGE_SECONDS)
+                await notifier.wait(change, LEASE_SECONDS if settings.is_shared else PURGE_SECONDS)
                 continue
             left = min(lease_ends_at - time.time(), LEASE_SECONDS, PURGE_SECONDS)  # clocks are set back, too
             pause = max(0.0, left) + SLACK_SECONDS
-        except Away:
+        except DatabaseDown:
             pass  # the queue has said so; the next round tries again
         except (KitError, OSError) as error:
             if str(error) != said:
@@ -156,9 +156,9 @@ async def _studio(app: FastAPI, context: Context) -> None:
 class Server(uvicorn.Server):
     """Tells long answers to end as soon as the signal comes, so that stopping takes no longer than they."""
 
-    def __init__(self, config: uvicorn.Config, bell: Bell) -> None:
+    def __init__(self, config: uvicorn.Config, notifier: Notifier) -> None:
         super().__init__(config)
-        self._bell = bell
+        self._notifier = notifier
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exits = asyncio.Event()
 
@@ -174,7 +174,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._bell.stop)
+            self._loop.call_soon_threadsafe(self._notifier.stop)
             self._loop.call_soon_threadsafe(self._exits.set)
 
 
@@ -223,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(f"error: {error}") from None
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=STOP_SECONDS, server_header=False)
     with suppress(KeyboardInterrupt):
-        Server(config, app.state.context.bell).run(sockets=[listening])
+        Server(config, app.state.context.notifier).run(sockets=[listening])
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

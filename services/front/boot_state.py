@@ -9,16 +9,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from bootstrap.choose.plan import Plan
-from services.queue.workers import Crew, Report
+from services.queue.workers import Report, WorkerRegistry
 
 LAUNCHED = ("launching", "loading", "ready")
 
 
 class Boot:
-    def __init__(self, data_dir: Path, crew: Crew) -> None:
+    def __init__(self, data_dir: Path, workers: WorkerRegistry) -> None:
         self._boot_file = data_dir / "boot.json"
         self._plan_file = data_dir / "plan.json"
-        self._crew = crew
+        self._workers = workers
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
     def plan(self) -> Plan | None:
@@ -44,8 +44,8 @@ class Boot:
     def document(self) -> dict[str, Any]:
         """The agent's document; ``state`` and the phase ``load`` as the workers see it now."""
         document = self._written()
-        document["state"] = _state(document, self._crew.present())
-        _merge_load(document, self._crew.present())
+        document["state"] = _state(document, self._workers.present())
+        _merge_load(document, self._workers.present())
         return document
 
     def state(self) -> str:
@@ -61,36 +61,36 @@ class Boot:
         return {"state": "starting", "phases": [], "findings": [], "failure": None} | document
 
 
-def _state(document: dict[str, Any], crew: list[Report]) -> str:
+def _state(document: dict[str, Any], workers: list[Report]) -> str:
     written = str(document["state"])
     if document["failure"] is not None or written == "failed":
         return "failed"
     if written == "stopping":
         return written
     # Without an agent (state "starting") a worker's word is enough.
-    if written in (*LAUNCHED, "starting") and any(report.state == "ready" for report in crew):
+    if written in (*LAUNCHED, "starting") and any(report.state == "ready" for report in workers):
         return "ready"
     return "loading" if written == "ready" else written
 
 
-def _merge_load(document: dict[str, Any], crew: list[Report]) -> None:
+def _merge_load(document: dict[str, Any], workers: list[Report]) -> None:
     """Phase ``load``: done when one worker is ready, else the one that is furthest."""
-    if document["state"] not in LAUNCHED or not crew:
+    if document["state"] not in LAUNCHED or not workers:
         return
     phases = [dict(phase) for phase in document["phases"]]
     load = next((phase for phase in phases if phase.get("name") == "load"), None)
     if load is None:
         load = {"name": "load", "ended_at": None}
         phases.append(load)
-    ready = [report for report in crew if report.state == "ready"]
-    shown = max(ready or crew, key=lambda report: report.progress or 0.0)
+    ready = [report for report in workers if report.state == "ready"]
+    shown = max(ready or workers, key=lambda report: report.progress or 0.0)
     load["state"] = "done" if ready else "running"
     load["detail"] = shown.detail if ready or shown.failure is None else str(shown.failure.get("problem", ""))
     load["progress"] = 1.0 if ready else shown.progress
     if not load.get("started_at"):
-        load["started_at"] = min(report.first_heard_at for report in crew)
+        load["started_at"] = min(report.since for report in workers)
     if ready and not load.get("ended_at"):
-        load["ended_at"] = min(report.first_heard_at for report in ready)
+        load["ended_at"] = min(report.since for report in ready)
     document["phases"] = phases
 
 

@@ -12,8 +12,8 @@ from fastapi.concurrency import run_in_threadpool
 from services.front.boot_state import Boot
 from services.front.settings import Settings
 from services.queue.files import Files
-from services.queue.notifier import Bell
-from services.queue.workers import Crew
+from services.queue.notifier import Notifier
+from services.queue.workers import WorkerRegistry
 
 if TYPE_CHECKING:
     from services.queue.queue import Queue
@@ -26,9 +26,9 @@ class Context:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.files = Files(settings.data_dir)
-        self.crew = Crew()
-        self.boot = Boot(settings.data_dir, self.crew)
-        self.bell = Bell()
+        self.workers = WorkerRegistry()
+        self.boot = Boot(settings.data_dir, self.workers)
+        self.notifier = Notifier()
         self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None
         self._opening = Lock()

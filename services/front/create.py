@@ -24,7 +24,7 @@ from services.front.errors import ApiError
 from services.parameters import Parameters, images
 from services.parameters.images import Picture
 from services.parameters.values import Values
-from services.queue.job import Full, Job, KeyReused, NewJob
+from services.queue.job import Job, KeyReused, NewJob, QueueFull
 from services.video import fit
 
 RETRY_SECONDS = 5
@@ -102,7 +102,7 @@ async def job(
     )
     made, is_new = await run_sync(_store, context, new, picture, source)
     if is_new:
-        context.bell.ring()
+        context.notifier.notify()
     return made
 
 
@@ -131,7 +131,7 @@ def _store(context: Context, new: NewJob, picture: Picture | None, source: Job |
             name = files.copy_input(source.id, source.input_name, new.id)
         new = replace(new, input_name=name)
         job, is_new = context.queue.enqueue(new, max_queued=context.settings.max_queued)
-    except Full as full:
+    except QueueFull as full:
         raise _full(context, full.queued, new.model) from None
     except KeyReused:
         raise refusals.key_reused() from None
@@ -154,7 +154,7 @@ def plan_of(context: Context) -> Plan:
 
 def _full(context: Context, queued: int, model: str) -> ApiError:
     typical = context.queue.typical_seconds(model)
-    workers = max(context.crew.ready, 1)
+    workers = max(context.workers.ready, 1)
     return refusals.queue_full(
         queued,
         retry_seconds=30 if typical is None else max(math.ceil(typical / workers), 1),

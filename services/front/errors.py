@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from bootstrap.errors import KitError
 from services.parameters import RequestError
-from services.queue.job import Away
+from services.queue.job import DatabaseDown
 
 log = logging.getLogger("kinokit.front")
 
@@ -67,7 +67,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(OSError, _system)
-    app.add_exception_handler(Away, _away)
+    app.add_exception_handler(DatabaseDown, _away)
     app.add_exception_handler(Exception, _bug)
 
 

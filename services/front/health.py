@@ -46,7 +46,7 @@ async def status(context: Shared) -> dict[str, Any]:
     return {
         "boot": context.boot.document(),
         "studio": context.studio,
-        "workers": [asdict(report) for report in context.crew.all()],
+        "workers": [asdict(report) for report in context.workers.all()],
         "queue": await _queue(context, plan.model if plan else None),
         "plan": {**plan.model_dump(mode="json"), "family": plan.family.name} if plan else None,
     }

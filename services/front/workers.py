@@ -36,23 +36,23 @@ FLUSH_BYTES = 4 * 1024**2
 
 @router.post("/workers/{worker}/state", status_code=204)
 async def state(worker: str, report: WorkerReport, context: Shared) -> None:
-    context.crew.hear(worker, **report.model_dump())
+    context.workers.report(worker, **report.model_dump())
 
 
 @router.post("/claim", response_model=None)
 async def claim(asked: Claim, request: Request, context: Shared) -> Response | Claimed:
     until = asyncio.get_running_loop().time() + min(asked.wait_seconds, MAX_WAIT_SECONDS)
-    while not context.bell.stopping:
-        ear = context.bell.ear()
+    while not context.notifier.stopping:
+        change = context.notifier.subscribe()
         job = await _claim_once(asked, context)
         if job is not None:
-            context.bell.ring()
+            context.notifier.notify()
             return _claimed(job)
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
             break
         told_of_all = context.boot.plan() is not None and not context.settings.is_shared
-        await notifier.wait(ear, left if told_of_all else min(left, LOOK_SECONDS))
+        await notifier.wait(change, left if told_of_all else min(left, LOOK_SECONDS))
         # A job given to a worker that has gone would wait for its lease to run out.
         if await request.is_disconnected():
             break
@@ -90,7 +90,7 @@ async def renew(job_id: str, beat: Beat, context: Shared) -> BeatAnswer:
     job = await context.ask(lambda queue: queue.beat(job_id, **beat.model_dump()))
     if job is None:
         raise _lost(job_id)
-    context.bell.ring()
+    context.notifier.notify()
     return BeatAnswer(cancel=job.cancel_requested)
 
 
@@ -129,7 +129,7 @@ def _settle(file: Any) -> None:
 async def finish(job_id: str, end: Finish, context: Shared) -> None:
     if not await run_in_threadpool(_finish, job_id, end, context):
         raise _lost(job_id)
-    context.bell.ring()
+    context.notifier.notify()
 
 
 def _finish(job_id: str, end: Finish, context: Context) -> bool:
@@ -167,7 +167,7 @@ def _finished_before(context: Context, job_id: str, end: Finish) -> bool:
 async def give_back(job_id: str, release: Release, context: Shared) -> None:
     if not await context.ask(lambda queue: queue.release(job_id, release.token)):
         raise _lost(job_id)
-    context.bell.ring()
+    context.notifier.notify()
 
 
 async def _holder(context: Context, job_id: str, token: int) -> Job:

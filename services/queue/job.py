@@ -71,7 +71,7 @@ class Job:
         return self.status not in UNFINISHED
 
 
-class Full(Exception):
+class QueueFull(Exception):
     """As many jobs wait as may; ``queued`` of them."""
 
     def __init__(self, queued: int) -> None:
@@ -83,9 +83,9 @@ class KeyReused(Exception):
     """The idempotency key was used before, for another request."""
 
 
-class Unknown(Exception):
+class NotFound(Exception):
     """There is no such job."""
 
 
-class Away(Exception):
+class DatabaseDown(Exception):
     """The database does not answer. Says nothing more: the driver's words may hold its address."""

@@ -1,8 +1,8 @@
 """The queue's verbs. A lease says who works on a job, a growing token which attempt counts.
 
 Order: higher priority, then jobs whose turn was interrupted, then the owner who waited longest since
-being served, then age. Every method is one transaction, may be called from any thread, and raises ``Away``
-when the database does not answer.
+being served, then age. Every method is one transaction, may be called from any thread, and raises
+``DatabaseDown`` when the database does not answer.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from services.queue.job import (
     LEASE_SECONDS,
     MAX_ATTEMPTS,
     UNFINISHED,
-    Away,
-    Full,
+    DatabaseDown,
     Job,
     KeyReused,
     NewJob,
-    Unknown,
+    NotFound,
+    QueueFull,
 )
 from services.queue.table import connect, jobs
 
@@ -56,7 +56,7 @@ class Queue:
     def enqueue(self, new: NewJob, *, max_queued: int) -> tuple[Job, bool]:
         """Keep a job. Returns it and whether it is new: a known idempotency key gives the job it made.
 
-        Raises ``Full`` or ``KeyReused``.
+        Raises ``QueueFull`` or ``KeyReused``.
         """
         try:
             with self._writing() as connection:
@@ -65,7 +65,7 @@ class Queue:
                     return known, False
                 queued = connection.scalar(rows.count(jobs.c.status == "queued")) or 0
                 if queued >= max_queued:
-                    raise Full(queued)
+                    raise QueueFull(queued)
                 connection.execute(insert(jobs).values(**rows.of(new, self._clock())))
                 return rows.one(connection, new.id), True
         except IntegrityError:  # another front kept the same key between our look and our insert
@@ -86,20 +86,20 @@ class Queue:
     def page(
         self, *, after: str | None = None, limit: int = 20, order: Literal["asc", "desc"] = "desc"
     ) -> tuple[list[Job], bool]:
-        """Jobs by age, those after ``after``, and whether there are more. Raises ``Unknown``."""
+        """Jobs by age, those after ``after``, and whether there are more. Raises ``NotFound``."""
         number = jobs.c.number
         query = select(jobs).order_by(number.asc() if order == "asc" else number.desc()).limit(limit + 1)
         with self._reading() as connection:
             if after is not None:
                 start = connection.scalar(select(number).where(jobs.c.id == after))
                 if start is None:
-                    raise Unknown(after)
+                    raise NotFound(after)
                 query = query.where(number > start if order == "asc" else number < start)
             found = [rows.job_of(row) for row in connection.execute(query).mappings()]
         return found[:limit], len(found) > limit
 
     def cancel(self, job_id: str) -> Job:
-        """A queued job ends now; a running one is told with its worker's next beat. Raises ``Unknown``."""
+        """A queued job ends now; a running one is told with its worker's next beat. Raises ``NotFound``."""
         now = self._clock()
         this = jobs.c.id == job_id
         with self._writing() as connection:
@@ -110,10 +110,10 @@ class Queue:
             return rows.one(connection, job_id)
 
     def delete(self, job_id: str) -> None:
-        """Forget a job in any state: its worker, if any, finds the lease lost. Raises ``Unknown``."""
+        """Forget a job in any state: its worker, if any, finds the lease lost. Raises ``NotFound``."""
         with self._writing() as connection:
             if not connection.execute(delete(jobs).where(jobs.c.id == job_id)).rowcount:
-                raise Unknown(job_id)
+                raise NotFound(job_id)
 
     # -- for workers -------------------------------------------------------------------------------
 
@@ -312,7 +312,7 @@ def _answering() -> Iterator[None]:
         if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise OSError(errno.ENOSPC, "the disk is full") from None
         log.warning("the database does not answer (%s)", type(error.orig).__name__)
-        raise Away from None
+        raise DatabaseDown from None
     except DatabaseError as error:
         if type(error.orig) is not sqlite3.DatabaseError:
             raise

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from services.queue.job import CANCELLED, MAX_ATTEMPTS, WORKER_LOST, Job, NewJob, Unknown
+from services.queue.job import CANCELLED, MAX_ATTEMPTS, WORKER_LOST, Job, NewJob, NotFound
 from services.queue.table import jobs
 
 
@@ -87,7 +87,7 @@ def first(connection: Connection, where: ColumnElement[bool]) -> Job | None:
 def one(connection: Connection, job_id: str) -> Job:
     found = first(connection, jobs.c.id == job_id)
     if found is None:
-        raise Unknown(job_id)
+        raise NotFound(job_id)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the workers said last, in memory: each repeats it every 5 s."""
+"""What the workers reported last, in memory: each repeats it every 5 s."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Report:
 
     worker: str
     state: State
-    heard_at: float
-    first_heard_at: float
+    reported_at: float
+    since: float  # of this state's first report
     detail: str | None = None
     progress: float | None = None
     timings: dict[str, Any] = field(default_factory=dict)
@@ -27,21 +27,21 @@ class Report:
     failure: dict[str, Any] | None = None
 
 
-class Crew:
+class WorkerRegistry:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._reports: dict[str, Report] = {}
 
-    def hear(self, worker: str, state: State, **said: Any) -> None:
+    def report(self, worker: str, state: State, **more: Any) -> None:
         now = self._clock()
         before = self._reports.get(worker)
-        started = before.first_heard_at if before is not None and before.state == state else now
-        self._reports[worker] = Report(worker, state, now, started, **said)
+        since = before.since if before is not None and before.state == state else now
+        self._reports[worker] = Report(worker, state, now, since, **more)
 
     def present(self) -> list[Report]:
-        """Those heard lately."""
-        since = self._clock() - SILENT_SECONDS
-        return [report for report in self._reports.values() if report.heard_at >= since]
+        """Those that reported lately."""
+        oldest = self._clock() - SILENT_SECONDS
+        return [report for report in self._reports.values() if report.reported_at >= oldest]
 
     def all(self) -> list[Report]:
         return list(self._reports.values())

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from services.front.openai.schemas import Video
 from services.queue import notifier
-from services.queue.notifier import Bell
+from services.queue.notifier import Notifier
 
 LOOK_SECONDS = 1.0  # another front may hold the worker, whose reports do not come here
 KEEP_ALIVE_SECONDS = 15.0
@@ -21,15 +21,15 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 Look = Callable[[], Awaitable[Video | None]]
 
 
-def stream(request: Request, ring: Bell, look: Look) -> StreamingResponse:
-    return StreamingResponse(_events(request, ring, look), media_type="text/event-stream", headers=HEADERS)
+def stream(request: Request, changes: Notifier, look: Look) -> StreamingResponse:
+    return StreamingResponse(_events(request, changes, look), media_type="text/event-stream", headers=HEADERS)
 
 
-async def _events(request: Request, ring: Bell, look: Look) -> AsyncIterator[str]:
+async def _events(request: Request, changes: Notifier, look: Look) -> AsyncIterator[str]:
     clock = asyncio.get_running_loop().time
     sent, sent_at = "", clock()
-    while not ring.stopping:
-        ear = ring.ear()
+    while not changes.stopping:
+        change = changes.subscribe()
         video = await look()
         if video is None:
             yield "event: deleted\ndata: {}\n\n"
@@ -44,4 +44,4 @@ async def _events(request: Request, ring: Bell, look: Look) -> AsyncIterator[str
             sent_at = clock()
         if done or await request.is_disconnected():
             return
-        await notifier.wait(ear, LOOK_SECONDS)
+        await notifier.wait(change, LOOK_SECONDS)

@@ -18,7 +18,7 @@ from services.front.file_answer import FileAnswer
 from services.front.openai import creation, description, events, schemas
 from services.front.openai.schemas import Video, VideoDeleted, VideoList
 from services.queue import notifier
-from services.queue.job import Job, Unknown
+from services.queue.job import Job, NotFound
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -42,7 +42,7 @@ async def list_videos(
 ) -> VideoList:
     try:
         jobs, has_more = await context.ask(lambda queue: queue.page(after=after, limit=limit, order=order))
-    except Unknown:
+    except NotFound:
         raise refusals.no_video_after(after) from None
     data = [schemas.video(job, keep_seconds=context.settings.keep_seconds) for job in jobs]
     first, last = (data[0].id, data[-1].id) if data else (None, None)
@@ -74,10 +74,10 @@ async def retrieve_video(video_id: VideoId, response: Response, context: Shared)
 async def delete_video(video_id: VideoId, context: Shared) -> VideoDeleted:
     try:
         await context.ask(lambda queue: queue.delete(video_id))
-    except Unknown:
+    except NotFound:
         raise refusals.no_video(video_id) from None
     await run_in_threadpool(context.files.remove, video_id)
-    context.bell.ring()
+    context.notifier.notify()
     return VideoDeleted(id=video_id)
 
 
@@ -104,9 +104,9 @@ async def read_content(
 async def cancel_video(video_id: VideoId, response: Response, context: Shared) -> Video:
     try:
         job = await context.ask(lambda queue: queue.cancel(video_id))
-    except Unknown:
+    except NotFound:
         raise refusals.no_video(video_id) from None
-    context.bell.ring()
+    context.notifier.notify()
     return await _answer(job, response, context)
 
 
@@ -128,7 +128,7 @@ async def watch_video(video_id: VideoId, request: Request, context: Shared) -> S
         job = await context.ask(lambda queue: queue.get(video_id))
         return None if job is None else await _video(job, context)
 
-    return events.stream(request, context.bell, look)
+    return events.stream(request, context.notifier, look)
 
 
 @router.post("/edits", include_in_schema=False)
@@ -158,7 +158,7 @@ async def _video(job: Job, context: Context) -> Video:
         )
     ahead = await context.ask(lambda queue: queue.ahead(job))
     typical = await context.ask(lambda queue: queue.typical_seconds(job.model))
-    each = None if typical is None else typical / max(context.crew.ready, 1)
+    each = None if typical is None else typical / max(context.workers.ready, 1)
     return schemas.video(job, keep_seconds=settings.keep_seconds, ahead=ahead, typical_seconds=each)
 
 
@@ -176,13 +176,13 @@ def _poll_ms(eta_seconds: float | None) -> int:
 
 async def _finished(request: Request, context: Context, job_id: str, seconds: float) -> Job:
     until = asyncio.get_running_loop().time() + seconds
-    while not context.bell.stopping:
-        ear = context.bell.ear()
+    while not context.notifier.stopping:
+        change = context.notifier.subscribe()
         job = await _job(context, job_id)
         if job.finished:
             return job
         left = until - asyncio.get_running_loop().time()
         if left <= 0 or await request.is_disconnected():
             break
-        await notifier.wait(ear, min(left, events.LOOK_SECONDS))
+        await notifier.wait(change, min(left, events.LOOK_SECONDS))
     raise refusals.still_running(job_id)

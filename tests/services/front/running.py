@@ -127,7 +127,7 @@ def running(settings: Settings, *doors: APIRouter) -> Iterator[Front]:
         app.include_router(door)
     listening = listener.listen("127.0.0.1", 0)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-    server = front.Server(config, app.state.context.bell)
+    server = front.Server(config, app.state.context.notifier)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     found = Front(settings.data_dir, listening.getsockname()[1])

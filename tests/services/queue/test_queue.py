@@ -9,7 +9,7 @@ from itertools import count
 
 import pytest
 
-from services.queue.job import LEASE_SECONDS, MAX_ATTEMPTS, Full, Job, KeyReused, NewJob, Unknown
+from services.queue.job import LEASE_SECONDS, MAX_ATTEMPTS, Job, KeyReused, NewJob, NotFound, QueueFull
 from services.queue.queue import Queue
 
 MODEL = "demo"
@@ -316,7 +316,7 @@ def test_every_job_is_given_to_one_worker_only(queue: Queue) -> None:
 def test_a_full_queue_says_how_full(queue: Queue) -> None:
     for number in range(3):
         queue.enqueue(NewJob(id=f"j{number}", model=MODEL, values={}), max_queued=3)
-    with pytest.raises(Full) as full:
+    with pytest.raises(QueueFull) as full:
         queue.enqueue(NewJob(id="one-too-many", model=MODEL, values={}), max_queued=3)
     assert full.value.queued == 3
     assert queue.get("one-too-many") is None
@@ -346,7 +346,7 @@ def test_pages_hold_every_job_once_while_others_come_and_go(
 
 
 def test_a_page_after_an_unknown_job_is_an_error(queue: Queue) -> None:
-    with pytest.raises(Unknown):
+    with pytest.raises(NotFound):
         queue.page(after="nobody")
 
 
@@ -357,9 +357,9 @@ def test_a_deleted_job_is_gone_for_its_worker_too(
     job = claimed(queue, clock)
     queue.delete("a")
     assert queue.beat(job.id, job.token) is None
-    with pytest.raises(Unknown):
+    with pytest.raises(NotFound):
         queue.delete("a")
-    with pytest.raises(Unknown):
+    with pytest.raises(NotFound):
         queue.cancel("a")
 
 
