@@ -34,10 +34,11 @@ class Document:
         self.mistakes: list[Mistake] = []
         self._lines: dict[Place, int] = {}
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            loader = yaml.SafeLoader(text)
+            node = loader.get_single_node()
             if node is not None:
                 self._walk(node, (), set())
-                self.data = yaml.safe_load(text)
+                self.data = loader.construct_document(node)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = " ".join(part for part in (error.context, error.problem) if part)
