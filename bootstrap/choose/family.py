@@ -24,6 +24,8 @@ PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
 }
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+# A Python package may have it, too.
+FamilyName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
 class Strict(BaseModel):
@@ -133,7 +135,7 @@ class Rules(Strict):
 class Family(Strict):
     """The whole file. A plan carries it, so that every process of a start has the same."""
 
-    name: Name
+    name: FamilyName
     title: str
     engine: str | None = None  # a Python module outside of the kit; services.engines.<name> when absent
     roles: Annotated[tuple[tuple[str, ...], ...], Field(min_length=1)]  # sets of components that it can run

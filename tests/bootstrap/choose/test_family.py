@@ -52,6 +52,7 @@ def test_the_family_beside_a_manifest_wins_over_the_kits(tmp_path: Path) -> None
     [
         ("title: Toy", "titel: Toy", "line 2, titel: unknown key, did you mean title?"),
         ("name: toy", "name: doll", "line 1, name: must be toy, as the file is called"),
+        ("name: toy", "name: toy-2", "line 1, name: string should match pattern"),
         ("type: integer", "type: int", "line 5, settings.speed.type: input should be 'string', 'integer'"),
         ("default: 5", "default: 10", "line 5, settings.speed: the default must be a whole number"),
         ("default: here", "default: away", "line 6, settings.place: the default must be one of here, there"),
