@@ -1,4 +1,4 @@
-"""``kinokit batch``: a clip of every photo in a folder; resumes, and a bad photo stops nothing."""
+"""``kinokit batch``: a clip of every photo in a folder. It resumes, and goes on after a bad photo."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from bootstrap.terminal import Terminal, duration
 from services import parameters
 from services.commands import clip_maker, connect, flags, options
 
-# Also those that are refused: a photo that makes no clip is told, not passed over.
+# Also those that are refused: such a photo is reported as failed, not passed over.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one photo."""
+    """The result of one photo."""
 
     photo: Path
     result: Literal["made", "skipped", "failed"]
@@ -93,12 +93,12 @@ async def _one(
     clip: Path,
     place: str,
 ) -> Row:
-    def told(line: str) -> None:
+    def report(line: str) -> None:
         terminal.live(f"{place}  {line}")
 
     try:
         clip_maker.photo(photo)
-        made = await chosen.make(given, photo, clip, told)
+        made = await chosen.make(given, photo, clip, report)
     except clip_maker.Failed as failed:
         return Row(photo, "failed", failed.problem)
     return Row(photo, "made", f"{clip.name}, seed {made.seed}, {duration(made.seconds)}")

@@ -1,4 +1,4 @@
-"""Finding who makes a command's clips: the service that runs already, or a GPU child of the command's own."""
+"""What makes a command's clips: the service that runs already, or a GPU child of the command's own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def maker(
 
 
 def _same_model(maker: Maker, configuration: Configuration) -> None:
-    """A model that was asked for by name is not silently replaced by the one that happens to run."""
+    """KitError when a flag names another model than the one that runs."""
     asked = configuration.settings.model
     if (
         configuration.sources["model"].startswith("flag")

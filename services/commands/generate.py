@@ -60,7 +60,7 @@ async def _generate(
 
 
 def check_output(path: Path, *, force: bool, endings: tuple[str, ...] = (".mp4",)) -> None:
-    """Told before anything is loaded."""
+    """Checked before anything is loaded."""
     if path.suffix.lower() not in endings:
         raise KitError(f"{path} does not end in {' or '.join(endings)}", fix=f"call it {path.stem}.mp4")
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Options that every command has that makes clips: which model, how it runs, where things are kept."""
+"""Options of every command that makes clips: which model, how it runs, where things are kept."""
 
 from __future__ import annotations
 

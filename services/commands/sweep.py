@@ -1,4 +1,4 @@
-"""``kinokit sweep``: the same photo with several values of one number, side by side, to choose by looking."""
+"""``kinokit sweep``: the same photo with several values of one number, side by side, to choose by eye."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sweep(
     name, values = swept(motion, over)
     target = output or Path(f"{image.stem}-sweep.mp4")
     check_output(target, force=force, endings=(".mp4", *STILL_SUFFIXES))
-    # Differences are to come from the value alone.
+    # Only the value should make a difference.
     given = {**given, "seed": given.get("seed", secrets.randbelow(2**31))}
     runs = [{**given, name: value} for value in values]
     for run in runs:
@@ -83,10 +83,10 @@ async def _clips(
             place = f"[{number}/{len(runs)}] {name} {run[name]}"
             clip = folder / f"{image.stem}-{name}-{run[name]}.mp4"
 
-            def told(line: str, place: str = place) -> None:
+            def report(line: str, place: str = place) -> None:
                 terminal.live(f"{place}  {line}")
 
-            made = await chosen.make(run, image, clip, told)
+            made = await chosen.make(run, image, clip, report)
             terminal.say(f"{place}: {duration(made.seconds)}")
             cells.append(sweeps.Cell(f"{'motion' if name == MOTION else name} {run[name]}", clip))
     return cells
@@ -99,7 +99,7 @@ def swept(motion: str | None, over: str | None) -> tuple[str, list[float]]:
         KitError: neither or both were given, or the parameter is not a number of the table.
     """
     if (motion is None) == (over is None):
-        raise KitError("say what to sweep, one thing", fix="as in --motion 80:180:20, or --over fps=6:12:2")
+        raise KitError("give one number to sweep", fix="as in --motion 80:180:20, or --over fps=6:12:2")
     if motion is not None:
         return MOTION, sweeps.values(motion)
     name, _, text = str(over).partition("=")

@@ -1,4 +1,4 @@
-"""Who may come in: a token as Bearer, or once as ``?token=`` and then a cookie. Workers have their own."""
+"""Asks for the token: as Bearer, or once as ``?token=`` and then as a cookie. Workers have their own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.front.errors import answer
-from services.front.login_throttle import Guesses
+from services.front.login_throttle import LoginThrottle
 from services.front.tokens import TokenFile
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/ping"})
@@ -27,7 +27,7 @@ WRONG = "This is not the token of this service."
 
 
 class Auth:
-    """ASGI middleware before everything. ``people`` is None when only this machine reaches the port.
+    """ASGI middleware around the whole app. ``people`` is None when only this machine reaches the port.
 
     ``sign_in`` makes the page that asks a browser for the token; its argument says why the last try failed.
     """
@@ -45,7 +45,7 @@ class Auth:
         self._people = people
         self._workers = workers
         self._sign_in_page = sign_in
-        self._guesses = Guesses(clock)
+        self._throttle = LoginThrottle(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
@@ -90,7 +90,7 @@ class Auth:
         self, scope: Scope, receive: Receive, send: Send, *, guessed: bool, browser: bool
     ) -> None:
         if guessed:
-            wait = self._guesses.count((scope.get("client") or ("",))[0])
+            wait = self._throttle.count((scope.get("client") or ("",))[0])
             if wait is None:
                 refusal = answer(
                     429,
@@ -115,7 +115,7 @@ class Auth:
 
 
 def hide_token(line: str) -> str:
-    """The text of a log line without what stands behind ``token=``.
+    """The text of a log line without the value of ``token=``.
 
     >>> hide_token("GET /?token=abc&x=1 HTTP/1.1")
     'GET /?token=...&x=1 HTTP/1.1'
@@ -154,9 +154,10 @@ async def _answer(response: Response, scope: Scope, receive: Receive, send: Send
 
 
 def _from_another_site(scope: Scope) -> bool:
-    """A web page elsewhere makes its visitor's browser change something: on loopback no token stops it.
+    """Whether a page of another site makes its visitor's browser change something.
 
-    "same-site" is elsewhere too: the same host at another port, where a rented box has its neighbours.
+    On loopback no token stops that. "same-site" is another site, too: the same host at another
+    port, where a rented box has its neighbours.
     """
     if scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS"):
         return False

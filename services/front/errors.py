@@ -1,4 +1,4 @@
-"""Every error leaves through here, as one object: message, type, param, code and what to do about it."""
+"""Turns every error into one JSON object: message, type, param, code and fix."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def _kit_error(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
-    """A path, query or body field that does not parse; the first one is told."""
+    """A path, query or body field that does not parse; the first one is reported."""
     assert isinstance(error, RequestValidationError)
     first: dict[str, Any] = dict(error.errors()[0])
     place = ".".join(str(part) for part in first["loc"][1:]) or None
@@ -134,7 +134,7 @@ def _allowed(request: Request) -> str:
 
 
 async def _gone(_: Request, error: Exception) -> JSONResponse:
-    """Whoever sent the body left in the middle of it: nobody reads this."""
+    """The client left while it sent the body: this answer is for the log."""
     return answer(400, "the body broke off", code="body_incomplete", fix="send it again")
 
 

@@ -1,4 +1,4 @@
-"""A file as an answer: ranges as Starlette makes them, with 304 for who has it and errors as all others."""
+"""A file as an answer: ranges as Starlette makes them, 304 when the client has it, errors as all others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.front import errors
 
 
 class FileAnswer(FileResponse):
-    """May be kept for a day by who asked; ``ETag`` and ``If-None-Match`` save the bytes after that."""
+    """Clients may keep it for a day; ``ETag`` and ``If-None-Match`` save the bytes after that."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers["cache-control"] = "private, max-age=86400"
@@ -26,16 +26,16 @@ class FileAnswer(FileResponse):
             unchanged = Response(status_code=304, headers={name: self.headers[name] for name in kept})
             await unchanged(scope, receive, send)
             return
-        await super().__call__(scope, receive, _Told(scope, receive, send, about.st_size))
+        await super().__call__(scope, receive, _RangeErrors(scope, receive, send, about.st_size))
 
 
 def _names(tags: str, own: str) -> bool:
-    """Whether one of the header's tags is this file's; a weak one of the same name is."""
+    """Whether one of the header's tags is this file's, weak or not."""
     return any(tag.strip().removeprefix("W/") in (own, "*") for tag in tags.split(","))
 
 
-class _Told:
-    """Passes on what is sent; a range that cannot be sent is told in our words instead."""
+class _RangeErrors:
+    """Sends what Starlette sends, but its errors about the range as an error of this API."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, size: int) -> None:
         self._scope, self._receive, self._send = scope, receive, send

@@ -51,8 +51,8 @@ def _sheet(clip: Path) -> Image:
 
 
 def _frames(clip: Path, most: int) -> list[Image]:
-    """At most so many frames, evenly spread; one of one is the middle."""
-    import av  # only here: the front does without it
+    """At most ``most`` frames, evenly spread; a single one is the middle."""
+    import av  # only here: the front starts without it
 
     with av.open(str(clip)) as container:
         stream = container.streams.video[0]

@@ -46,7 +46,7 @@ class TokenFile:
 
 
 def _any_equal(given: bytes, tokens: tuple[bytes, ...]) -> bool:
-    # All are compared, each in constant time: how long it takes says nothing.
+    # All are compared, each in constant time: the time shows nothing about them.
     return sum(hmac.compare_digest(given, token) for token in tokens) > 0
 
 

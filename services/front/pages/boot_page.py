@@ -1,4 +1,4 @@
-"""What a browser sees before the service is there: the boot page, and the page that asks for the token.
+"""The boot page, which shows the start, and the page that asks for the token.
 
 Each is one self-contained document: no other request, nothing from another host.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 PAGES = Path(__file__).parent
-# Proxies of marketplaces replace 5xx pages with their own, so the page is a 200 that says what it is.
+# Marketplaces' proxies replace 5xx pages with their own, so the page is a 200 with a header of its own.
 HEADERS = {"X-Kinokit-Boot": "1", "Cache-Control": "no-store"}
 
 
@@ -25,7 +25,7 @@ def page() -> str:
 
 
 def sign_in_page(wrong: str = "") -> str:
-    """A form that posts ``token`` to ``sign-in``. ``wrong`` says why the last try failed."""
+    """A form that posts ``token`` to ``sign-in``. ``wrong`` is why the last try failed."""
     return _fill("sign-in.html", style=read("tokens.css") + read("page.css"), wrong=html.escape(wrong))
 
 

@@ -12,7 +12,7 @@ function ago(time) {
   const day = { day: "numeric", month: "short", year: "numeric" };
   return new Date(time * 1000).toLocaleDateString(undefined, day);
 }
-// What tells one clip from another at a glance.
+// A short title that distinguishes clips.
 function title(video) {
   if (video.prompt) return video.prompt;
   const about = [];
@@ -21,7 +21,7 @@ function title(video) {
   const text = about.join(" · ");
   return text ? text[0].toUpperCase() + text.slice(1) : "Clip";
 }
-// The API speaks of fields by their names; this page by their labels.
+// The API names fields; this page shows their labels.
 function human(text) {
   const named = String(text ?? "").replace(/\b[a-z]+(?:_[a-z]+)+\b/g, (name) => plan.labels[name] ?? name);
   return named ? named[0].toUpperCase() + named.slice(1) : "";

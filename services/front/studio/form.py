@@ -1,4 +1,4 @@
-"""The studio's form: a control for each field of ``Parameters`` that the model reads, as the table says."""
+"""The studio's form: a control for each field of ``Parameters`` that the model reads."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def presets(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def make_label(plan: Plan) -> str:
-    """What the button says: how long the clip will be. The browser keeps it true (pages/studio.js)."""
+    """The button's text, with the clip's length. The browser updates it (pages/studio.js)."""
     known = defaults(plan)
     frames, fps = known["num_frames"], known["fps"]
     return f"Make the clip, {frames / fps:.1f} s" if frames and fps else "Make the clip"
@@ -148,35 +148,35 @@ def _photo(label: str) -> gr.Image:
 
 def _control(plan: Plan, name: str, field: FieldInfo) -> Any:
     value = defaults(plan)[name]
-    said: dict[str, Any] = {"label": _label(name), "info": _meaning(plan, name, field)}
+    about: dict[str, Any] = {"label": _label(name), "info": _meaning(plan, name, field)}
     if name in ("prompt", "negative_prompt"):
-        return gr.Textbox(lines=3 if name == "prompt" else 2, max_length=_limit(field, "max_length"), **said)
+        return gr.Textbox(lines=3 if name == "prompt" else 2, max_length=_limit(field, "max_length"), **about)
     if name == "preset":
-        said["info"] = "A good start; every value can be changed afterwards."
+        about["info"] = "A good start; every value can be changed afterwards."
         named = [(_title(preset.name, preset.meaning), preset.name) for preset in plan.family.presets]
-        return gr.Dropdown([("None", ""), *named], value="", **said)
+        return gr.Dropdown([("None", ""), *named], value="", **about)
     if name == "size":
-        return gr.Dropdown(_sizes(plan), value=value, allow_custom_value=not plan.limits.sizes, **said)
+        return gr.Dropdown(_sizes(plan), value=value, allow_custom_value=not plan.limits.sizes, **about)
     if name == "num_frames" and plan.limits.frames:
-        return gr.Radio(list(plan.limits.frames), value=value, **said)
-    return _by_type(plan, name, field, value, said)
+        return gr.Radio(list(plan.limits.frames), value=value, **about)
+    return _by_type(plan, name, field, value, about)
 
 
-def _by_type(plan: Plan, name: str, field: FieldInfo, value: Any, said: dict[str, Any]) -> Any:
+def _by_type(plan: Plan, name: str, field: FieldInfo, value: Any, about: dict[str, Any]) -> Any:
     kind = _kind(field)
     if get_origin(kind) is Literal:
-        return gr.Radio(list(get_args(kind)), value=value or get_args(kind)[0], **said)
+        return gr.Radio(list(get_args(kind)), value=value or get_args(kind)[0], **about)
     if kind is bool:
-        return gr.Checkbox(value=bool(value), **said)
+        return gr.Checkbox(value=bool(value), **about)
     low, high = _range(plan, name, field)
     step = 1 if kind is int else 0.01 if (high or 1) <= 2 else 0.1
     if value is None or low is None or high is None:
         # Text, because it can stay empty, and because a number in a browser loses digits above 2**53.
         hint = "random" if name == "seed" else "automatic"
-        return gr.Textbox(value="" if value is None else str(value), max_lines=1, placeholder=hint, **said)
+        return gr.Textbox(value="" if value is None else str(value), max_lines=1, placeholder=hint, **about)
     if name == "num_frames":
         low, step = 1, plan.limits.frame_step
-    return gr.Slider(low, high, value=value, step=step, buttons=["reset"], **said)
+    return gr.Slider(low, high, value=value, step=step, buttons=["reset"], **about)
 
 
 def _kind(field: FieldInfo) -> Any:
@@ -221,7 +221,7 @@ def _default_size(plan: Plan) -> str:
 
 
 def _first_size(plan: Plan) -> str:
-    """With a photo the default lies as the photo does, and the API sees to it: nothing is asked for."""
+    """Empty with a photo: the API then turns the default size as the photo is turned."""
     return _default_size(plan) if photo(plan) == "none" else ""
 
 

@@ -1,7 +1,7 @@
 """The studio: a Gradio form beside a screen, which talks to the videos API from the browser.
 
 The page is a client of ``/v1/videos`` like any other, with the visitor's own cookie: one way to make a clip,
-the same limits and errors, no token held here, and nothing is lost when the page is reloaded.
+the same limits and errors, no token kept here, and nothing is lost when the page is reloaded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from bootstrap.choose.plan import Plan
 from services.front.pages import boot_page
 
-# Gradio reads these when it is imported. Nothing of a user's work is told to anybody else.
+# Gradio reads these when it is imported. Nothing of a user's work is sent to anybody else.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 

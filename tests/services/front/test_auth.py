@@ -14,7 +14,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from services.front.auth import Auth
-from services.front.login_throttle import Guesses
+from services.front.login_throttle import LoginThrottle
 from services.front.settings import Settings
 from services.front.tokens import TokenFile
 from tests.services.front.running import WAN, Front, running
@@ -175,24 +175,24 @@ def test_whoever_tries_many_tokens_is_slowed_down_and_nobody_else(bare: Front) -
         httpx.get(f"{bare.url}/status", headers={"Authorization": "Bearer guess"})
         return time.monotonic() - began
 
-    quick = [guess() for _ in range(Guesses.FREE)]
+    quick = [guess() for _ in range(LoginThrottle.FREE)]
     slow = [guess() for _ in range(2)]
-    assert max(quick) < Guesses.STEP_SECONDS < slow[0] < slow[1]
+    assert max(quick) < LoginThrottle.STEP_SECONDS < slow[0] < slow[1]
     began = time.monotonic()
     assert bare.people.get("/status").status_code == 200
     assert bare.anybody.get("/status").status_code == 401  # no token is no guess
-    assert time.monotonic() - began < Guesses.STEP_SECONDS
+    assert time.monotonic() - began < LoginThrottle.STEP_SECONDS
 
 
 def test_far_too_many_guesses_are_not_even_looked_at() -> None:
     now = 0.0
-    guesses = Guesses(lambda: now)
-    waits = [guesses.count("1.2.3.4") for _ in range(Guesses.REFUSED + 1)]
-    assert max(wait for wait in waits if wait is not None) == Guesses.MOST_SECONDS
+    throttle = LoginThrottle(lambda: now)
+    waits = [throttle.count("1.2.3.4") for _ in range(LoginThrottle.REFUSED + 1)]
+    assert max(wait for wait in waits if wait is not None) == LoginThrottle.MOST_SECONDS
     assert waits[-1] is None
-    assert guesses.count("5.6.7.8") == 0
+    assert throttle.count("5.6.7.8") == 0
     now = 61.0
-    assert guesses.count("1.2.3.4") == 0
+    assert throttle.count("1.2.3.4") == 0
 
 
 @pytest.mark.parametrize("headers", [[], [(b"authorization", b"Bearer wrong")]])
