@@ -11,10 +11,9 @@ if TYPE_CHECKING:
 
 def prepare(plan: Plan) -> None:
     """Import all that ``load`` and the first clip need, and start the GPU; needs no weights."""
-    from services.engines.start import diffusers_imports, gpu_init, spans
+    from services.engines.start import gpu_init, spans
 
     with gpu_init.awake(plan.device), spans.span("import the engine"):
-        diffusers_imports.imports()
         from services.engines.wan import warmup
     warmup.begin(plan)
 

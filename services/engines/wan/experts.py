@@ -48,7 +48,6 @@ class Experts:
         self._outside: dict[str, Tensor] = {}
         self._strengths: dict[str, float] = {}
         self._fused = self._matmul == "fp8"
-        self.forwards = 0  # counted, so that tests can hold the engine to one a step
 
     def open(self, role: str, path: Path, lora: Path | None) -> None:
         """Hold the files against the class; nothing big is read before ``prepare``."""
@@ -85,9 +84,8 @@ class Experts:
 
         ``next_role`` is the expert of the forward after this one, so that its blocks can be on their way.
         """
-        self.forwards += 1
         expert = self._experts[role]
-        forward = partial(fused.forward, expert.model) if self._fused else expert.model.forward
+        forward = partial(fused.forward, expert.model) if self._fused else expert.model
         if self._store.resident:
             return forward(latents, timestep, text, _nothing, _nothing)
 

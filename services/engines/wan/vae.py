@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, unpatchify
 from torch import Tensor
 
 from bootstrap.errors import KitError
-from services.engines.wan import decoder, vae_key_map
-from services.engines.wan.decoder import Decoder
-from services.engines.weights import checkpoint
+from services.engines.wan import fast_decoder, vae_key_map, vae_tiles
+from services.engines.wan.autoencoder import Autoencoder, Config
+from services.engines.wan.fast_decoder import FastDecoder
+from services.engines.wan.vae_layers import Past
+from services.engines.weights import checkpoint, linear
 from services.engines.weights import safetensors as files
 from services.engines.weights.loader import Loader
 
-FIRST_CONV = {False: "encoder.conv1.weight", True: "encoder.conv_in.weight"}
+FIRST_CONV = "encoder.conv_in.weight"  # of a file that already has our names
 
 
 def load(
     path: Path, config: Mapping[str, Any], device: torch.device, dtype: torch.dtype, loader: Loader
-) -> AutoencoderKLWan:
-    """The class with the file's weights, in ``dtype`` on ``device``.
+) -> Autoencoder:
+    """The VAE with the file's weights, in ``dtype`` on ``device``.
 
     Raises:
         KitError: the file is another VAE, or keys are missing, unknown or misshapen.
     """
-    known = {
-        key: value for key, value in config.items() if key != "clip_output"
-    }  # diffusers does not have it
+    about = Config.read(config)
     with torch.device("meta"):
-        vae = AutoencoderKLWan.from_config(known).eval().requires_grad_(False)
-    shapes = {name: tuple(tensor.shape) for name, tensor in vae.state_dict().items()}
+        vae = Autoencoder(about).eval().requires_grad_(False)
+    shapes = linear.shapes(vae)
     found = files.open_weights(path)
-    ours = FIRST_CONV[True] in found.stored
-    _check_kind(path, found, vae)
-    about = {"resnets": vae.config.num_res_blocks, "nested": vae.config.is_residual}
-    spelled = {name: name if ours else vae_key_map.original(name, **about) for name in shapes}
-    file = checkpoint.check(found, shapes, spelled=spelled)
+    _check_kind(path, found, about)
+    file = checkpoint.check(found, shapes, spelled=_spelled(found, about, shapes))
     vae.load_state_dict(file.load(loader, device, dtype), assign=True)
     return vae.requires_grad_(False)
 
 
-def _check_kind(path: Path, found: files.Weights, vae: AutoencoderKLWan) -> None:
+def _spelled(found: files.Weights, config: Config, names: Iterable[str]) -> dict[str, str]:
+    """The file's name of each tensor: Wan's own, or ours."""
+    if FIRST_CONV in found.stored:
+        return {name: name for name in names}
+    resnets, nested = config.num_res_blocks, config.is_residual
+    return {name: vae_key_map.original(name, resnets=resnets, nested=nested) for name in names}
+
+
+def _check_kind(path: Path, found: files.Weights, config: Config) -> None:
     """Say plainly which VAE this is, when it is the other model's."""
     latent = next(
         (
@@ -55,9 +58,9 @@ def _check_kind(path: Path, found: files.Weights, vae: AutoencoderKLWan) -> None
         ),
         None,
     )
-    if latent is not None and latent != vae.config.z_dim:
+    if latent is not None and latent != config.z_dim:
         raise KitError(
-            f"{path.name} is a VAE of {latent} latent channels; this model works with {vae.config.z_dim}",
+            f"{path.name} is a VAE of {latent} latent channels; this model works with {config.z_dim}",
             fix="use wan_2.1_vae with the 14B models and wan2.2_vae with the 5B model",
         )
 
@@ -65,31 +68,34 @@ def _check_kind(path: Path, found: files.Weights, vae: AutoencoderKLWan) -> None
 class Codec:
     """Between pixels and the latents that the transformers see (mean 0, deviation 1)."""
 
-    def __init__(self, vae: AutoencoderKLWan, *, tiling: bool, frames_at_once: int = 0) -> None:
-        """``frames_at_once`` latent frames go through our own decoder; 0 keeps to diffusers' class."""
-        self._vae = vae
+    def __init__(self, vae: Autoencoder, *, tiling: bool, frames_at_once: int = 0) -> None:
+        """``frames_at_once`` latent frames go through the fast decoder together; 0 is for the plain one."""
+        self.vae = vae
         self._tiling = tiling
-        self._fast: Decoder | None = None
-        self.parts_at_once = 0  # latent frames that our own decoder takes together; 0 where it is diffusers'
-        if tiling:
-            vae.enable_tiling()
-        elif frames_at_once and decoder.supports(vae):
-            self._fast = Decoder(vae, frames_at_once)
+        self._fast: FastDecoder | None = None
+        self.parts_at_once = 0  # latent frames that the fast decoder takes together; 0 where it is not used
+        if frames_at_once and not tiling and fast_decoder.supports(vae):
+            self._fast = FastDecoder(vae, frames_at_once)
             self.parts_at_once = frames_at_once
-        weight = next(vae.parameters())
+        weight = vae.quant_conv.weight
         self._device, self._dtype = weight.device, weight.dtype
-        self._mean = torch.tensor(vae.config.latents_mean, device=self._device).view(1, -1, 1, 1, 1)
-        self._std = torch.tensor(vae.config.latents_std, device=self._device).view(1, -1, 1, 1, 1)
-        self.channels: int = vae.config.z_dim
-        self.space: int = vae.config.scale_factor_spatial
-        self.time: int = vae.config.scale_factor_temporal
-        self._convolutions = sum(isinstance(m, WanCausalConv3d) for m in vae.decoder.modules())
+        self._mean, self._std = (
+            torch.tensor(values, device=self._device).view(1, -1, 1, 1, 1)
+            for values in (vae.config.latents_mean, vae.config.latents_std)
+        )
+        self.channels = vae.config.z_dim
+        self.space = vae.config.scale_factor_spatial
+        self.time = vae.config.scale_factor_temporal
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> Tensor:
-        """float32 [1, 3, frames, height, width] in -1..1 to latents, float32."""
-        latents: Tensor = self._vae.encode(pixels.to(self._device, self._dtype)).latent_dist.mode().float()
-        return (latents - self._mean) / self._std
+        """float32 [1, 3, frames, height, width] in -1..1 to the most likely latents, float32."""
+        folded = self.vae.fold(pixels.to(self._device, self._dtype))
+        if self._is_tiled(pixels, vae_tiles.TILE):
+            moments = vae_tiles.of_pixels(self.vae.config).apply(folded, self.vae.moments)
+        else:
+            moments = self.vae.moments(folded)
+        return (moments.chunk(2, dim=1)[0].float() - self._mean) / self._std
 
     def decode(self, latents: Tensor) -> Iterator[Tensor]:
         """Yield uint8 [frames, height, width, 3] on the device, one frame first and then four at a time.
@@ -98,27 +104,37 @@ class Codec:
         """
         with torch.inference_mode():
             wide = (latents.to(self._device) * self._std + self._mean).to(self._dtype)
-        if self._tiling:
-            with torch.inference_mode():
-                pixels = self._vae.decode(wide, return_dict=False)[0]
-            for start in range(0, pixels.shape[2], self.time):
-                yield _rgb(pixels[0, :, start : start + self.time].permute(1, 2, 3, 0))
-            return
         if self._fast is not None:
             for pixels in self._fast.decode(wide):
                 yield _rgb(pixels)
             return
-        memory: list[Any] = [None] * self._convolutions
-        with torch.inference_mode():
-            inner = self._vae.post_quant_conv(wide)
-        for number in range(inner.shape[2]):
+        parts = self._tiled(wide) if self._is_tiled(wide, vae_tiles.TILE // self.space) else self._parts(wide)
+        for part in parts:
             with torch.inference_mode():
-                pixels = self._vae.decoder(
-                    inner[:, :, number : number + 1], feat_cache=memory, feat_idx=[0], first_chunk=number == 0
-                )
-                if self._vae.config.patch_size is not None:
-                    pixels = unpatchify(pixels, patch_size=self._vae.config.patch_size)
-            yield _rgb(pixels[0].permute(1, 2, 3, 0))
+                unfolded = self.vae.unfold(part)
+            yield _rgb(unfolded[0].permute(1, 2, 3, 0))
+
+    def _is_tiled(self, x: Tensor, tile: int) -> bool:
+        return self._tiling and max(x.shape[-2:]) > tile
+
+    def _parts(self, latents: Tensor) -> Iterator[Tensor]:
+        """Pixels of one latent frame after the other."""
+        past: Past = {}
+        for number in range(latents.shape[2]):
+            with torch.inference_mode():
+                part = self.vae.part(latents[:, :, number : number + 1], past, first=number == 0)
+            yield part
+
+    def _tiled(self, latents: Tensor) -> Iterator[Tensor]:
+        """The same in tiles, each decoded for the whole clip before the next."""
+
+        def whole(tile: Tensor) -> Tensor:
+            return torch.cat(list(self._parts(tile)), dim=2)
+
+        with torch.inference_mode():
+            pixels = vae_tiles.of_latents(self.vae.config).apply(latents, whole)
+        for start in range(0, pixels.shape[2], self.time):
+            yield pixels[:, :, start : start + self.time]
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """The 2.1 VAE's decoder for a GPU: channels last, several latent frames at a time.
 
-Computes what ``AutoencoderKLWan.decoder`` computes. Every causal convolution reads a buffer whose first two
+Computes what ``autoencoder.Decoder`` computes. Every causal convolution reads a buffer whose first two
 frames are its past; what precedes it writes straight behind them.
 """
 
@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from services.engines.kernels import ops
+from services.engines.wan.autoencoder import Autoencoder
 
 PAST = 2  # frames that a causal convolution looks back
 # Up to so many channels a 3D convolution is done as one in 2D over three frames side by side: cuDNN has no
@@ -24,8 +24,8 @@ NARROW = 128
 LAST_CHANNELS = 8  # the last convolution's three, filled up: the matrix units want eight
 
 
-def supports(vae: AutoencoderKLWan) -> bool:
-    """The 2.1 layout; the 2.2 decoder has other blocks and goes through diffusers."""
+def supports(vae: Autoencoder) -> bool:
+    """The 2.1 layout; the 2.2 decoder has other blocks."""
     return not vae.config.is_residual and vae.config.patch_size is None
 
 
@@ -49,10 +49,10 @@ class Sum:
         return ops.norm_silu(self.x, self.other, self.bias, norm.gamma.flatten(), out)
 
 
-class Decoder:
+class FastDecoder:
     """Holds the weights in the order that convolutions want; the past lives in each call of ``decode``."""
 
-    def __init__(self, vae: AutoencoderKLWan, frames_at_once: int) -> None:
+    def __init__(self, vae: Autoencoder, frames_at_once: int) -> None:
         self._decoder: Any = vae.decoder
         self._quant: Any = vae.post_quant_conv
         self._frames = frames_at_once
@@ -69,7 +69,7 @@ class Decoder:
             and 8 < module.out_channels <= NARROW
             and module.in_channels <= NARROW
         }
-        last = self._decoder.conv_out
+        last: Any = self._decoder.conv_out
         more = LAST_CHANNELS - last.out_channels
         self._last_weight = F.pad(last.weight, (0, 0) * 4 + (0, more)).contiguous(
             memory_format=torch.channels_last_3d
@@ -179,7 +179,7 @@ class Decoder:
         return x + F.linear(out, block.proj.weight.flatten(1), block.proj.bias)
 
     def _upsample(self, layer: Any, x: Tensor, past: dict[int, Tensor], *, first: bool) -> Tensor:
-        if layer.mode == "upsample3d" and not first:
+        if layer.time_conv is not None and not first:
             twice = self._causal(layer.time_conv, x.shape, lambda out: out.copy_(x), past)
             frames, height, width, channels = x.shape
             twice = twice.view(frames, height, width, 2, channels).permute(0, 3, 1, 2, 4)
