@@ -42,7 +42,7 @@ class Maker(Protocol):
 
 
 def photo(path: Path) -> images.Picture:
-    """The file, checked as the service checks it and told before a model is loaded. Raises ``Failed``."""
+    """The file, checked as the service checks it, before a model is loaded. Raises ``Failed``."""
     if path.is_dir():
         raise Failed(f"{path} is a folder", fix=f"make a clip of each of its photos: kinokit batch {path}")
     try:
