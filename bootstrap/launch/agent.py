@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KitError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
-    except KeyboardInterrupt:  # before the service had its own handler: nothing has begun
+    except KeyboardInterrupt:  # before the run had its own handler: nothing has begun
         return 128 + signal.SIGINT
 
 
@@ -78,13 +78,13 @@ async def _run(settings: Mapping[str, Any], listening: socket.socket, bound: Bou
     processes = Processes(Path(settings["data_dir"]), os.environ)
     await processes.start_front(listening, settings)
 
-    from bootstrap.launch.run import Service
+    from bootstrap.launch.run import Run
     from bootstrap.settings import Settings
 
-    service = Service(Settings.model_validate(settings), processes=processes, bound=bound, out=out)
-    return await service.run()
+    run = Run(Settings.model_validate(settings), processes=processes, bound=bound, out=out)
+    return await run.run()
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # until the service takes over
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # until the run takes over
     sys.exit(main())

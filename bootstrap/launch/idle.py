@@ -16,9 +16,8 @@ class Idle:
         self._since = clock()
         self._finished: object = None
 
-    def see(self, status: Mapping[str, Any]) -> None:
-        """The front's status. Work is a job that waits, runs, or has ended since the last look."""
-        queue = status.get("queue") or {}
+    def see(self, queue: Mapping[str, Any]) -> None:
+        """The queue's counts. Work is a job that waits, runs, or has ended since the last look."""
         finished = (queue.get("completed"), queue.get("failed"))
         if queue.get("queued") or queue.get("in_progress") or finished != self._finished:
             self._since = self._clock()

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,10 @@ FRONT_SETTINGS = ("service", "auth", "database_url", "max_queued", "keep_days")
 
 
 class Processes:
-    """``say`` tells the person, ``hopeless`` that no worker is left to try; the service sets both."""
+    """``deaths`` holds every end of a process that was not asked for, until somebody takes it out."""
 
     def __init__(self, data_dir: Path, env: Mapping[str, str]) -> None:
-        self.say: Callable[[str], None] = log.info
-        self.hopeless: Callable[[KitError], None] = log.error
+        self.deaths: asyncio.Queue[Death] = asyncio.Queue()
         self._data_dir = data_dir
         self._env = env
         self._front: Supervised | None = None
@@ -60,7 +59,7 @@ class Processes:
             env=self._env,
             log=self._data_dir / "logs/front.log",
             policy=FRONT,
-            died=self._front_died,
+            died=self.deaths.put_nowait,
             pass_fds=(fd,),
             stdin=json.dumps(given).encode(),
         )
@@ -81,7 +80,7 @@ class Processes:
                 env={**self._env, **worker_environment(plan, group, self._env)},
                 log=self._data_dir / f"logs/worker-{index}.log",
                 policy=WORKER,
-                died=self._worker_died,
+                died=self.deaths.put_nowait,
             )
             self._workers.append(worker)
             self._keep(worker)
@@ -103,7 +102,7 @@ class Processes:
             env=self._env,
             log=self._data_dir / "logs/serverless.log",
             policy=FRONT,
-            died=lambda death: log.warning("the bridge to RunPod's queue %s", death.reason),
+            died=self.deaths.put_nowait,
         )
         self._keep(self._bridge)
 
@@ -137,20 +136,17 @@ class Processes:
         if names:
             await asyncio.wait([self._runs[name] for name in names], timeout=seconds)
 
-    def _front_died(self, death: Death) -> None:
-        log.warning("the front %s; started again", death.reason)
-        self.say(f"the front {death.reason}; it was started again")
-
-    def _worker_died(self, death: Death) -> None:
-        again = "not started again" if death.gave_up else f"started again in {death.pause_seconds:g} s"
-        log.warning("%s %s; %s", death.name, death.reason, again)
-        self.say(f"{death.name} {death.reason}; {again}")
-        if death.gave_up:
-            self._given_up.add(death.name)
-        if len(self._given_up) == len(self._workers):
-            problem = f"{death.name} died {death.quick_deaths} times in a row: {death.reason}"
-            fix = "read `kinokit logs --worker`, then start again: kinokit down, kinokit up"
-            self.hopeless(KitError(problem, fix=fix))
+    def no_worker_left(self, death: Death) -> KitError | None:
+        """The failure when this death was the last one of the last worker that was still tried."""
+        if not death.gave_up:
+            return None
+        self._given_up.add(death.name)
+        if len(self._given_up) < len(self._workers):
+            return None
+        return KitError(
+            f"{death.name} died {death.quick_deaths} times in a row: {death.reason}",
+            fix="read `kinokit logs --worker`, then start again: kinokit down, kinokit up",
+        )
 
 
 def worker_environment(plan: Plan, group: tuple[str, ...], env: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The boot as a list: detect, choose, fetch, plan. Its order is the documentation; it runs in a thread."""
+"""The boot as a list: detect, choose, plan, fetch. ``run`` is the order; it is called in a thread."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from bootstrap.detect import threads
 from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
 from bootstrap.fetch import Progress
-from bootstrap.launch import arrivals, forecast, history, packages
+from bootstrap.launch import arrivals, forecast, history, packages, readahead
 from bootstrap.launch.document import BootDocument
-from bootstrap.launch.readahead import Readahead
 from bootstrap.launch.timeline import PACKAGES
 from bootstrap.settings import Settings
 
@@ -33,47 +32,74 @@ class BootFailed(KitError):
         self.exit_code = cause.exit_code
 
 
+def run(
+    settings: Settings,
+    data_dir: Path,
+    env: Mapping[str, str],
+    document: BootDocument,
+    decided: Callable[[Plan], None] = lambda _: None,
+) -> Plan:
+    """The whole boot, and its plan. ``BootFailed`` when the user can do something about it.
+
+    ``decided`` receives the plan as soon as it is made and Python's packages are there: workers start on it,
+    and load each file when ``plan.arrivals`` says that it is there.
+    """
+    boot = Boot(settings, data_dir, env, document, decided)
+    machine = boot.detect()
+    model, chosen = boot.choose(machine)
+    boot.predict(model, chosen, machine)
+    plan = boot.plan(model, chosen, machine)
+    readahead.begin((boot.home(model) / file.kept_at for file in model.files), machine.ram_available_bytes)
+    boot.fetch(model, plan, machine)
+    return plan
+
+
 @dataclass(frozen=True)
 class Boot:
-    """Everything that the steps need."""
+    """The steps, and what all of them need."""
 
     settings: Settings
     data_dir: Path
     env: Mapping[str, str]
     document: BootDocument
-    # Told the plan as soon as it is decided and Python's packages are there: workers start on it, and load
-    # each file when ``plan.arrivals`` says that it is there.
-    decided: Callable[[Plan], None] = lambda _: None
+    decided: Callable[[Plan], None]
 
-    def plan(self) -> Plan:
-        """Do all of it; ``BootFailed`` when the user can do something about it."""
+    def detect(self) -> Machine:
         with self._phase("detect"):
             machine = detect.read_machine(self.env, self.data_dir, probe_disk=True)
             self.document.find(machine.findings)
             self.document.end("detect", found(machine))
+        return machine
+
+    def choose(self, machine: Machine) -> tuple[Manifest, catalogue.Entry]:
         with self._phase("choose"):
             model = reading.load(self.settings.model)
             self.document.set(model=model.name, title=model.title)
-            chosen = self._choose(model, machine)
-        home = fetch.home(model, store=self.data_dir / "models")
-        told_in = self.data_dir.absolute() / data_directory.ARRIVALS
-        plan = Plan.build(
+            return model, self._choose(model, machine)
+
+    def plan(self, model: Manifest, chosen: catalogue.Entry, machine: Machine) -> Plan:
+        return Plan.build(
             model,
             chosen.choice,
-            files=home,
+            files=self.home(model),
             data_dir=self.data_dir,
             threads=threads.count(machine, workers=max(1, len(chosen.choice.gpu_groups))),
-            arrivals=told_in,
+            arrivals=self.data_dir.absolute() / data_directory.ARRIVALS,
         )
-        self._predict(model, chosen, machine)
-        Readahead((home / file.kept_at for file in model.files), machine.ram_available_bytes)
-        with self._phase("fetch"), arrivals.Record(told_in, model.files, home) as arrived:
+
+    def home(self, model: Manifest) -> Path:
+        """The folder that holds all of the model's files."""
+        return fetch.home(model, store=self.data_dir / "models")
+
+    def fetch(self, model: Manifest, plan: Plan, machine: Machine) -> None:
+        assert plan.arrivals is not None, "a boot tells what has arrived"
+        home = self.home(model)
+        with self._phase("fetch"), arrivals.Record(plan.arrivals, model.files, home) as arrived:
             note = self._fetch(model, plan, arrived, with_gpu=bool(machine.gpus))
             verified = f"{model.download_bytes / GIB:.2f} GiB verified"
             self.document.end("fetch", f"{verified}; {note}" if note else verified)
-        return plan
 
-    def _predict(self, model: Manifest, chosen: catalogue.Entry, machine: Machine) -> None:
+    def predict(self, model: Manifest, chosen: catalogue.Entry, machine: Machine) -> None:
         """Said before the download, so that the timeline can show it against what it was."""
         profile = chosen.choice.profile
         on_gpu = profile is not None and profile.needs.device == "cuda" and bool(machine.gpus)

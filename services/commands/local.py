@@ -15,9 +15,9 @@ from typing import Any
 from bootstrap import data_directory, files
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
+from bootstrap.launch import steps
 from bootstrap.launch.document import BootDocument
 from bootstrap.launch.processes import worker_environment
-from bootstrap.launch.steps import Boot
 from bootstrap.settings import Settings
 from bootstrap.terminal import Terminal
 from services import parameters
@@ -136,7 +136,7 @@ async def boot(
     """Detect, choose, fetch and plan; then a folder for what is under way."""
     lock = data_directory.occupy(data_dir, by="a command")
     document = BootDocument(None)
-    booting = asyncio.create_task(asyncio.to_thread(Boot(settings, data_dir, env, document).plan))
+    booting = asyncio.create_task(asyncio.to_thread(steps.run, settings, data_dir, env, document))
     while not booting.done():
         terminal.show(document.snapshot())
         await asyncio.wait([booting], timeout=TICK_SECONDS)

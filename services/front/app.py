@@ -113,7 +113,7 @@ async def _upkeep(context: Context) -> None:
     while True:
         change, pause = context.notifier.subscribe(), RETRY_SECONDS
         try:
-            if await run_in_threadpool(lambda: context.queue.take_back()):
+            if await context.ask(lambda queue: queue.take_back()):
                 context.notifier.notify()
             if time.monotonic() - purged_at > PURGE_SECONDS:
                 await run_in_threadpool(_purge, context)

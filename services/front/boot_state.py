@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from bootstrap.choose.plan import Plan
+from bootstrap.errors import KitError
 from services.queue.workers import Report, WorkerRegistry
 
 LAUNCHED = ("launching", "loading", "ready")
 
 
-class Boot:
+class BootState:
     def __init__(self, data_dir: Path, workers: WorkerRegistry) -> None:
         self._boot_file = data_dir / "boot.json"
         self._plan_file = data_dir / "plan.json"
         self._workers = workers
+        self.queue_failure: KitError | None = None  # why the queue cannot be used, as it was last asked
         self._plan: tuple[tuple[int, int], Plan] | None = None
 
     def plan(self) -> Plan | None:
@@ -43,9 +46,11 @@ class Boot:
 
     def document(self) -> dict[str, Any]:
         """The agent's document; ``state`` and the phase ``load`` as the workers see it now."""
-        document = self._written()
-        document["state"] = _state(document, self._workers.present())
-        _merge_load(document, self._workers.present())
+        document, workers = self._written(), self._workers.present()
+        written = document["state"]
+        document["state"], document["failure"] = state_of(document, workers, self.queue_failure)
+        if workers and (written in LAUNCHED or document["state"] in LAUNCHED):
+            _merge_load(document, workers)
         return document
 
     def state(self) -> str:
@@ -61,22 +66,37 @@ class Boot:
         return {"state": "starting", "phases": [], "findings": [], "failure": None} | document
 
 
-def _state(document: dict[str, Any], workers: list[Report]) -> str:
-    written = str(document["state"])
-    if document["failure"] is not None or written == "failed":
-        return "failed"
-    if written == "stopping":
-        return written
-    # Without an agent (state "starting") a worker's word is enough.
-    if written in (*LAUNCHED, "starting") and any(report.state == "ready" for report in workers):
-        return "ready"
-    return "loading" if written == "ready" else written
+def state_of(
+    document: Mapping[str, Any], workers: Sequence[Report], queue_failure: KitError | None
+) -> tuple[str, Mapping[str, Any] | None]:
+    """The state of the whole kit, and why no job can run when it has failed. The agent acts on this answer.
+
+    ``document`` is what the agent wrote, ``workers`` are those heard lately.
+    """
+    written, failure = str(document["state"]), document["failure"]
+    if failure is not None and failure.get("phase") != "load":
+        return "failed", failure  # the boot's own: no worker can change it
+    if failure is None and written in ("failed", "stopping"):
+        return written, None
+    if queue_failure is not None:
+        return "failed", _of_load(queue_failure.problem, queue_failure.fix)
+    # Without an agent (state "starting") a worker's report is enough; "failed" while loading is not for ever.
+    if written in (*LAUNCHED, "starting", "failed") and any(each.state == "ready" for each in workers):
+        return "ready", None
+    if failure is not None:
+        return "failed", failure
+    reasons = [each.failure for each in workers if each.state == "failed" and each.failure]
+    if reasons and len(reasons) == len(workers):
+        return "failed", _of_load(str(reasons[0].get("problem", "")), str(reasons[0].get("fix", "")))
+    return "loading" if written == "ready" else written, None
+
+
+def _of_load(problem: str, fix: str) -> Mapping[str, Any]:
+    return {"problem": problem, "fix": fix, "phase": "load", "ends": False}
 
 
 def _merge_load(document: dict[str, Any], workers: list[Report]) -> None:
     """Phase ``load``: done when one worker is ready, else the one that is furthest."""
-    if document["state"] not in LAUNCHED or not workers:
-        return
     phases = [dict(phase) for phase in document["phases"]]
     load = next((phase for phase in phases if phase.get("name") == "load"), None)
     if load is None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
-from services.front.boot_state import Boot
+from bootstrap.errors import KitError
+from services.front.boot_state import BootState
 from services.front.settings import Settings
 from services.queue.files import Files
 from services.queue.notifier import Notifier
@@ -27,7 +28,7 @@ class Context:
         self.settings = settings
         self.files = Files(settings.data_dir)
         self.workers = WorkerRegistry()
-        self.boot = Boot(settings.data_dir, self.workers)
+        self.boot = BootState(settings.data_dir, self.workers)
         self.notifier = Notifier()
         self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None
@@ -49,7 +50,13 @@ class Context:
 
     async def ask(self, verb: Callable[[Queue], Answer]) -> Answer:
         """In a thread: the queue may have to be opened first, and its database may be far away."""
-        return await run_in_threadpool(lambda: verb(self.queue))
+        try:
+            answer = await run_in_threadpool(lambda: verb(self.queue))
+        except KitError as error:
+            self.boot.queue_failure = error
+            raise
+        self.boot.queue_failure = None
+        return answer
 
     def close(self) -> None:
         with self._opening:

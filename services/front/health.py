@@ -43,11 +43,12 @@ async def ping(context: Shared) -> Response:
 @router.get("/status", summary="Everything")
 async def status(context: Shared) -> dict[str, Any]:
     plan = context.boot.plan()
+    queue = await _queue(context, plan.model if plan else None)  # first: the state follows from its answer
     return {
         "boot": context.boot.document(),
         "studio": context.studio,
         "workers": [asdict(report) for report in context.workers.all()],
-        "queue": await _queue(context, plan.model if plan else None),
+        "queue": queue,
         "plan": {**plan.model_dump(mode="json"), "family": plan.family.name} if plan else None,
     }
 

@@ -16,8 +16,8 @@ from bootstrap.choose import reading
 from bootstrap.choose.plan import Plan
 from bootstrap.cli import app
 from bootstrap.errors import KitError
+from bootstrap.launch import steps
 from bootstrap.launch.document import BootDocument
-from bootstrap.launch.steps import Boot
 from bootstrap.settings import Settings
 from services.parameters import RequestError, complete, parse
 from tests.services.worker import crew
@@ -74,8 +74,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def plan(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """As the agent makes it: detect, choose, fetch, and a forecast on the way."""
     settings = Settings.model_validate({"model": str(manifest)})
-    boot = Boot(settings, tmp_path_factory.mktemp("data"), dict(os.environ), BootDocument(None))
-    return boot.plan().model_copy(update={"arrivals": None})
+    made = steps.run(settings, tmp_path_factory.mktemp("data"), dict(os.environ), BootDocument(None))
+    return made.model_copy(update={"arrivals": None})
 
 
 def test_its_manifest_is_checked_as_strictly_as_any(manifest: Path) -> None:

@@ -22,7 +22,7 @@ from bootstrap.launch.document import BootDocument
 from bootstrap.launch.idle import Idle
 from bootstrap.launch.listener import Bound
 from bootstrap.launch.processes import Processes
-from bootstrap.launch.run import Service, only_the_page_is_seen
+from bootstrap.launch.run import Run, only_the_page_is_seen
 from bootstrap.settings import Settings
 from tests.journeys.kit import free_port
 
@@ -182,8 +182,8 @@ def test_only_a_rented_box_or_a_container_shows_its_page_alone(
 def test_idleness_counts_from_the_last_work() -> None:
     clock = Clock()
     idle = Idle(600, clock=clock)
-    working = {"queue": {"queued": 0, "in_progress": 1, "completed": 0, "failed": 0}}
-    resting = {"queue": {"queued": 0, "in_progress": 0, "completed": 1, "failed": 0}}
+    working = {"queued": 0, "in_progress": 1, "completed": 0, "failed": 0}
+    resting = {"queued": 0, "in_progress": 0, "completed": 1, "failed": 0}
     clock.now += 599
     idle.see(working)
     clock.now += 300
@@ -223,16 +223,16 @@ def test_a_ctrl_c_that_comes_before_the_handlers_stand_ends_it_in_order(tmp_path
     out = io.StringIO()
 
     async def interrupted() -> int:
-        service = Service(
+        run = Run(
             Settings(data_dir=tmp_path, host="127.0.0.1", port=1, auth="off"),
             processes=Processes(tmp_path, {}),
             bound=Bound(0.0, 0.0),
             out=out,
         )
-        run = asyncio.create_task(service.run())
+        running = asyncio.create_task(run.run())
         await asyncio.sleep(0)
-        run.cancel()
-        return await run
+        running.cancel()
+        return await running
 
     assert asyncio.run(interrupted()) == 0
     assert "stopping" in out.getvalue()

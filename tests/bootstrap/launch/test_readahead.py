@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.launch.readahead import PIECE_BYTES, Readahead
+from bootstrap.launch import readahead
+from bootstrap.launch.readahead import PIECE_BYTES
 
 MANY = 2**40
 
@@ -55,30 +56,30 @@ def whole(path: Path) -> bool:
 
 
 def test_a_file_is_in_memory_afterwards(cold: Path) -> None:
-    Readahead([cold], MANY).join(60)
+    readahead.begin([cold], MANY).join(60)
     assert whole(cold)
 
 
 def test_what_is_in_memory_is_not_read_again(cold: Path) -> None:
-    Readahead([cold], MANY).join(60)
+    readahead.begin([cold], MANY).join(60)
     assert whole(cold)
-    again = Readahead([cold], MANY)
+    again = readahead.begin([cold], MANY)
     again.join(60)
     assert again.read_bytes == 0
 
 
 def test_half_of_the_free_memory_is_left_alone(cold: Path) -> None:
     """But for what the kernel reads on by itself."""
-    Readahead([cold], 4 * PIECE_BYTES).join(60)
+    readahead.begin([cold], 4 * PIECE_BYTES).join(60)
     assert 2 * PIECE_BYTES <= _in_memory(cold) <= 4 * PIECE_BYTES
 
 
 @pytest.mark.parametrize("free_bytes", [None, 0])
 def test_nothing_is_read_where_the_free_memory_is_not_known(cold: Path, free_bytes: int | None) -> None:
-    Readahead([cold], free_bytes).join(60)
+    readahead.begin([cold], free_bytes).join(60)
     assert _in_memory(cold) == 0
 
 
 def test_a_file_that_is_not_there_is_passed_over(cold: Path) -> None:
-    Readahead([cold.with_name("gone"), cold], MANY).join(60)
+    readahead.begin([cold.with_name("gone"), cold], MANY).join(60)
     assert whole(cold)

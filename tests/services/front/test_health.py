@@ -6,7 +6,10 @@ import time
 
 import pytest
 
+from bootstrap.errors import KitError
+from services.front import boot_state
 from services.queue import workers
+from services.queue.workers import Report, State
 from tests.services.front.running import SVD, Front
 
 
@@ -85,7 +88,61 @@ def test_a_worker_that_failed_to_load_says_why(bare: Front) -> None:
     bare.boot(state="launching")
     bare.worker.says("failed", failure={"problem": "out of memory", "fix": "a larger card"})
     boot = bare.people.get("/status").json()["boot"]
-    assert (boot["state"], boot["phases"][-1]["detail"]) == ("launching", "out of memory")
+    assert (boot["state"], boot["phases"][-1]["detail"]) == ("failed", "out of memory")
+    assert boot["failure"] == {
+        "problem": "out of memory",
+        "fix": "a larger card",
+        "phase": "load",
+        "ends": False,
+    }
+    assert bare.anybody.get("/ping").status_code == 500
+
+
+BOOT, LOAD = {"problem": "no GPU", "phase": "choose"}, {"problem": "it died", "phase": "load"}
+DISK = KitError("the database is damaged", fix="move it away")
+
+
+@pytest.mark.parametrize(
+    ("written", "failure", "workers", "queue_failure", "state", "problem"),
+    [
+        ("starting", None, [], None, "starting", None),
+        ("starting", None, ["ready"], None, "ready", None),  # a front without an agent
+        ("detecting", None, ["ready"], None, "detecting", None),  # of the run before
+        ("fetching", None, ["loading"], None, "fetching", None),
+        ("launching", None, ["loading"], None, "launching", None),
+        ("loading", None, ["loading"], None, "loading", None),
+        ("loading", None, ["loading", "ready"], None, "ready", None),
+        ("loading", None, ["failed", "ready"], None, "ready", None),
+        ("loading", None, ["failed", "loading"], None, "loading", None),
+        ("loading", None, ["failed", "failed"], None, "failed", "out of memory"),
+        ("ready", None, ["ready"], None, "ready", None),
+        ("ready", None, ["loading"], None, "loading", None),  # its child died, or the worker
+        ("ready", None, [], None, "loading", None),
+        ("ready", None, ["failed"], None, "failed", "out of memory"),
+        ("ready", None, ["ready"], DISK, "failed", "the database is damaged"),
+        ("failed", BOOT, ["ready"], None, "failed", "no GPU"),
+        ("failed", LOAD, [], None, "failed", "it died"),
+        ("failed", LOAD, ["loading"], None, "failed", "it died"),
+        ("failed", LOAD, ["ready"], None, "ready", None),  # it was tried again
+        ("stopping", None, ["ready"], None, "stopping", None),
+        ("stopping", LOAD, ["ready"], None, "failed", "it died"),
+    ],
+)
+def test_one_rule_says_how_the_kit_stands(
+    written: str,
+    failure: dict[str, str] | None,
+    workers: list[State],
+    queue_failure: KitError | None,
+    state: str,
+    problem: str | None,
+) -> None:
+    why = {"problem": "out of memory", "fix": "a larger card"}
+    reports = [
+        Report(f"box-{number}", each, 0.0, 0.0, failure=why if each == "failed" else None)
+        for number, each in enumerate(workers)
+    ]
+    found, reason = boot_state.state_of({"state": written, "failure": failure}, reports, queue_failure)
+    assert (found, reason and reason["problem"]) == (state, problem)
 
 
 def test_half_a_boot_document_is_no_error(bare: Front) -> None:
