@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bootstrap.choose import family
+from bootstrap.choose import family as families
 from bootstrap.choose.family import Family, Setting
 from bootstrap.yaml_errors import Document, Mistake, Place
 
 
-def mistakes(document: Document, of: Family | None) -> Iterator[Mistake]:
-    """All of them. ``of`` is the manifest's family, None where there is none of that name."""
+def mistakes(document: Document, family: Family | None) -> Iterator[Mistake]:
+    """All of them. ``family`` is the manifest's family, None where there is none of that name."""
     data: dict[str, Any] = document.data
     yield from _sources(document, ("source",), data.get("source"))
     files = [file for file in _list(data.get("files")) if isinstance(file, dict)]
@@ -25,9 +25,9 @@ def mistakes(document: Document, of: Family | None) -> Iterator[Mistake]:
     names = [str(p.get("name")) for p in _list(data.get("profiles")) if isinstance(p, dict)]
     yield from _twice(document, "profiles", "name", names)
     yield from _paths(document, files)
-    if of is not None:
-        yield from _roles(document, of)
-        yield from _typed(document, of)
+    if family is not None:
+        yield from _roles(document, family)
+        yield from _typed(document, family)
     licence = _dict(data.get("licence"))
     if licence.get("gated") is True and not licence.get("accept_url"):
         yield document.mistake(
@@ -65,35 +65,39 @@ def _paths(document: Document, files: list[dict[str, Any]]) -> Iterator[Mistake]
             yield document.mistake(("components", str(role)), f"{path} is not among the files")
 
 
-def _roles(document: Document, of: Family) -> Iterator[Mistake]:
+def _roles(document: Document, family: Family) -> Iterator[Mistake]:
     """The components must be one of the sets that the family's engine can run."""
     given = set(map(str, _dict(document.data.get("components"))))
-    roles = given - {role for together in of.optional_roles for role in together}
-    if given and roles not in map(set, of.roles):
-        sets = " or ".join("{" + ", ".join(sorted(roles)) + "}" for roles in of.roles)
+    roles = given - {role for together in family.optional_roles for role in together}
+    if given and roles not in map(set, family.roles):
+        sets = " or ".join("{" + ", ".join(sorted(roles)) + "}" for roles in family.roles)
         got = ", ".join(sorted(roles))
-        yield document.mistake(("components",), f"the {of.name} engine needs {sets}, got {{{got}}}")
-    for together in of.optional_roles:
+        yield document.mistake(("components",), f"the {family.name} engine needs {sets}, got {{{got}}}")
+    for together in family.optional_roles:
         if given & set(together) and not given >= set(together):
             names = " and ".join(together)
             yield document.mistake(("components",), f"{names} belong together, one is missing")
 
 
-def _typed(document: Document, of: Family) -> Iterator[Mistake]:
+def _typed(document: Document, family: Family) -> Iterator[Mistake]:
     """Settings, recipe and defaults: only what the family knows, with legal values."""
-    data: dict[str, Any] = document.data
-    profiles = [_dict(profile) for profile in _list(data.get("profiles"))]
-    checked: list[tuple[Place, Any, dict[str, Setting]]] = [(("recipe",), data.get("recipe"), of.recipe)]
-    checked += [(("profiles", n, "settings"), p.get("settings"), of.settings) for n, p in enumerate(profiles)]
-    for place, given, fields in checked:
-        for key, problem in family.problems(fields, _dict(given)):
-            yield document.mistake((*place, key), problem)
-    defaults: list[tuple[Place, Any]] = [(("defaults",), data.get("defaults"))]
-    defaults += [(("profiles", n, "defaults"), p.get("defaults")) for n, p in enumerate(profiles)]
-    for place, given in defaults:
-        for key in map(str, _dict(given)):
-            if key not in of.parameters:
-                yield document.mistake((*place, key), family.unknown(key, of.parameters))
+    yield from _values(document, ("recipe",), document.data.get("recipe"), family.recipe)
+    yield from _parameters(document, ("defaults",), document.data.get("defaults"), family)
+    for index, profile in enumerate(map(_dict, _list(document.data.get("profiles")))):
+        place = ("profiles", index)
+        yield from _values(document, (*place, "settings"), profile.get("settings"), family.settings)
+        yield from _parameters(document, (*place, "defaults"), profile.get("defaults"), family)
+
+
+def _values(document: Document, place: Place, given: Any, fields: dict[str, Setting]) -> Iterator[Mistake]:
+    for key, problem in families.problems(fields, _dict(given)):
+        yield document.mistake((*place, key), problem)
+
+
+def _parameters(document: Document, place: Place, given: Any, family: Family) -> Iterator[Mistake]:
+    for key in map(str, _dict(given)):
+        if key not in family.parameters:
+            yield document.mistake((*place, key), families.unknown(key, family.parameters))
 
 
 def _defaults(document: Document) -> Iterator[Mistake]:

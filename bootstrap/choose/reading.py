@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from bootstrap import yaml_errors
-from bootstrap.choose import consistency, family
+from bootstrap.choose import consistency
+from bootstrap.choose import family as families
 from bootstrap.choose.family import Family
 from bootstrap.choose.manifest import MANIFEST_FOLDER, Manifest, Source
 from bootstrap.errors import KitError
@@ -84,7 +85,7 @@ def _family(document: Document, beside: Path | None) -> Family | None:
     """None where there is none of that name, which the schema reports."""
     name = document.data.get("family")
     with suppress(KitError):
-        return family.load(name, beside) if isinstance(name, str) else None
+        return families.load(name, beside) if isinstance(name, str) else None
     return None
 
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from bootstrap import settings
-from bootstrap.choose import family, locking, reading
+from bootstrap.choose import family as families
+from bootstrap.choose import locking, reading
 from bootstrap.choose.family import Family, Setting
 from bootstrap.choose.manifest import Manifest
 from bootstrap.commands import text
@@ -75,17 +76,17 @@ def schema_text() -> str:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Manifest.model_json_schema(),
         "title": "kinokit model manifest",
-        "allOf": [_of_family(each) for each in family.shipped()],
+        "allOf": [_of_family(each) for each in families.shipped()],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _of_family(of: Family) -> dict[str, Any]:
+def _of_family(family: Family) -> dict[str, Any]:
     """What settings and recipe may hold in this family's manifests."""
-    settings, recipe = _object(of.settings), _object(of.recipe)
+    settings, recipe = _object(family.settings), _object(family.recipe)
     profiles = {"items": {"properties": {"settings": settings}}}
     return {
-        "if": {"properties": {"family": {"const": of.name}}},
+        "if": {"properties": {"family": {"const": family.name}}},
         "then": {"properties": {"recipe": recipe, "profiles": profiles}},
     }
 
