@@ -156,13 +156,14 @@ def private_engine(folder: Path) -> Iterator[Engine]:
     network = ["--bridge=none", "--iptables=false", "--ip-masq=false", "--insecure-registry", REGISTRY]
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen(["dockerd", "-H", host, *places, *network], stdout=log, stderr=log)
-    running = Engine(engine.client(), host, daemon)
+    running = Engine(engine.client(), host)
     try:
-        until(lambda: running.run("info", check=False).returncode == 0, 60)
+        until(lambda: running.answers, 60)
         yield running
     finally:
         running.run("rm", "-f", "measured", check=False)
-        running.stop()
+        daemon.terminate()
+        daemon.wait(timeout=30)
         for line in Path("/proc/mounts").read_text().splitlines():  # it leaves its own behind
             if line.split()[1].startswith(f"{folder}/"):
                 subprocess.run(["umount", line.split()[1]], check=True)

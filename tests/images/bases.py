@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.images.engine import CACHE, ROOT, Engine
+from tests.images.engine import CACHE, ROOT, Engine, once
 
 REQUIREMENTS = ("core", "gpu", "ui", "serverless", "uv")
 
@@ -17,8 +17,13 @@ REQUIREMENTS = ("core", "gpu", "ui", "serverless", "uv")
 def debian(engine: Engine) -> str:
     """A minimal Debian 12 with this machine's CA bundle, so that https works behind a company's proxy too."""
     tag = "kinokit-test-debian:bookworm-slim"
-    if engine.run("image", "inspect", tag, check=False).returncode == 0:
-        return tag
+    with once("debian"):
+        if engine.run("image", "inspect", tag, check=False).returncode != 0:
+            engine.import_folder(_debian_folder(), tag)
+    return tag
+
+
+def _debian_folder() -> Path:
     folder = CACHE / "debian"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -37,8 +42,7 @@ def debian(engine: Engine) -> str:
         bundle = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
         shutil.copy(bundle, folder / "root/etc/ssl/certs/ca-certificates.crt")
         (folder / "complete").touch()
-    engine.import_folder(folder / "root", tag)
-    return tag
+    return folder / "root"
 
 
 def _digest() -> str:
@@ -49,14 +53,14 @@ def _digest() -> str:
 def wheel_folder() -> Path:
     """A folder with the wheels that the requirement files name, torch for the CPU among them."""
     folder = CACHE / f"wheels-{_digest()}"
-    if not (folder / "complete").exists():
-        download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
-        for name in REQUIREMENTS:
-            subprocess.run(
-                [*download, "-d", str(folder), "-r", str(ROOT / f"requirements/{name}.txt")], check=True
-            )
-        subprocess.run([*download, "-d", str(folder), "torch==2.13.0"], check=True)
-        (folder / "complete").touch()
+    with once("wheels"):
+        if not (folder / "complete").exists():
+            download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+            download += ["-d", str(folder)]
+            for name in REQUIREMENTS:
+                subprocess.run([*download, "-r", str(ROOT / f"requirements/{name}.txt")], check=True)
+            subprocess.run([*download, "torch==2.13.0"], check=True)
+            (folder / "complete").touch()
     return folder
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))) / "kinokit-tests"
+STATE = CACHE / "docker"  # of an engine that tests start
 
 
 class Unavailable(Exception):
@@ -41,8 +46,11 @@ class Engine:
 
     docker: str
     host: str | None = None  # None: the client's own default
-    daemon: subprocess.Popen[bytes] | None = None
-    images: dict[str, str] = field(default_factory=dict)
+    users: IO[bytes] | None = None  # of an engine of ours: every user holds this lock
+
+    @property
+    def answers(self) -> bool:
+        return self.run("info", check=False).returncode == 0
 
     def run(
         self, *arguments: str, check: bool = True, timeout: float = 900
@@ -98,53 +106,59 @@ class Engine:
         return int(gzip.stdout)
 
     def stop(self) -> None:
-        if self.daemon is not None:
-            self.daemon.terminate()
-            self.daemon.wait(timeout=30)
+        """The last user of an engine that tests started ends it."""
+        if self.users is None:
+            return
+        with once("docker"), self.users, suppress(BlockingIOError):
+            fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _end(STATE)
+
+
+@contextmanager
+def once(name: str) -> Iterator[None]:
+    """Workers of a test run that make the same thing wait for each other."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def start() -> Engine:
     """The engine that answers already, else a private one below the cache directory (root on Debian)."""
     docker = client()
-    if subprocess.run([docker, "info"], capture_output=True).returncode == 0:
+    if Engine(docker).answers:
         return Engine(docker)
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         raise Unavailable(
             "no Docker engine runs here, and this user cannot start one (root and dockerd are needed)"
         )
-    state = CACHE / "docker"
-    state.mkdir(parents=True, exist_ok=True)
-    host = f"unix://{state}/docker.sock"
-    _end_leftovers(state)
-    with (state / "log").open("wb") as log:
-        daemon = subprocess.Popen(
-            [
-                "dockerd",
-                "--data-root",
-                str(state / "data"),
-                "--exec-root",
-                str(state / "exec"),
-                "-H",
-                host,
-                "--pidfile",
-                str(state / "pid"),
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    engine = Engine(docker, host, daemon)
+    STATE.mkdir(parents=True, exist_ok=True)
+    with once("docker"):
+        engine = Engine(docker, f"unix://{STATE}/docker.sock", (STATE / "users").open("wb"))
+        if not engine.answers:
+            _begin(engine)
+        assert engine.users is not None
+        fcntl.flock(engine.users, fcntl.LOCK_SH)
+    return engine
+
+
+def _begin(engine: Engine) -> None:
+    _end(STATE)  # of a run that was killed: a second one on its folders would break both
+    command = ["dockerd", "-H", str(engine.host), "--pidfile", str(STATE / "pid")]
+    command += ["--data-root", str(STATE / "data"), "--exec-root", str(STATE / "exec")]
+    with (STATE / "log").open("wb") as log:
+        daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     for _ in range(120):
-        if engine.run("info", check=False).returncode == 0:
-            return engine
+        if engine.answers:
+            return
         if daemon.poll() is not None:
             break
         time.sleep(0.5)
-    raise Unavailable(f"dockerd did not start: {(state / 'log').read_text()[-600:]}")
+    raise Unavailable(f"dockerd did not start: {(STATE / 'log').read_text()[-600:]}")
 
 
-def _end_leftovers(state: Path) -> None:
-    """The daemon of a run that was killed: a second one on its folders would break both."""
+def _end(state: Path) -> None:
+    """The daemon on these folders, whoever started it."""
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
         if command[:1] == ["dockerd"] and str(state / "data") in command:

@@ -1,9 +1,9 @@
 """Which tests run beside each other when ``make test`` starts several workers (pytest-xdist).
 
-There are more workers than cores, because most tests wait. The tests of a module stay on one worker, so that
-what they share is made once. Marks say otherwise: ``docker`` tests share one engine, ``postgres`` tests one
-server; the tests of an ``apart`` module share nothing, and each goes to any worker; an ``alone`` test
-measures time: it waits until the others end, and none begins meanwhile.
+There are more workers than cores, because most tests wait. The tests of a module stay on one worker, so
+that what they share is made once. One worker builds Docker's ``images`` and has all tests that use them,
+one has the ``postgres`` tests. The tests of an ``apart`` module share nothing, and each goes to any worker;
+an ``alone`` test measures time: it waits until the others end, and none begins meanwhile.
 
 Workers read the marks, the scheduler knows names only, so the first worker writes the group of each test
 into a file. (pytest-xdist's own groups are lost since pytest 9.2: its issue 1386.)
@@ -25,7 +25,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 FILE = "TESTS_SIDE_BY_SIDE"  # the groups; every worker locks it as well. Workers inherit the variable
-ONE_GROUP = ("alone", "docker", "postgres")
+ONE_GROUP = ("alone", "postgres")
 # The folders that take longest come first, so that no worker is left with them in the end.
 SLOWEST = ("images", "journeys", "services/studio", "services/worker", "bootstrap/fetch")
 
@@ -71,6 +71,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(item: pytest.Item) -> str:
+    if "images" in getattr(item, "fixturenames", ()):
+        return "images"
     for name in ONE_GROUP:
         if item.get_closest_marker(name):
             return name
