@@ -112,7 +112,7 @@ class Licence(Strict):
 
 
 class Needs(Strict):
-    """What a machine must have free. Every VRAM number is a measured peak."""
+    """What a machine must have free: a measured peak where the profile has ``measured``, else derived."""
 
     device: Literal["cuda", "cpu"] = "cuda"
     gpus: Annotated[int, Field(ge=1)] = 1
