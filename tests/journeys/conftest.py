@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.journeys.kit import Diary, Kit, wait_for
+from tests.journeys.kit import Diary, Kit
+from tests.support.waiting import wait_for
 
 
 class Booted(Kit):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import random
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-from PIL import Image, ImageDraw
+
+from tests.support import photos
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 READY_SECONDS = 200  # 15 on an idle machine with two cores; CI's are shared
 CLIP_SECONDS = 200
@@ -85,7 +83,9 @@ class Kit:
         wait_for(lambda: self.http.get("/readyz").status_code == 200, READY_SECONDS)
 
     def ask(self, **fields: Any) -> str:
-        answer = self.http.post("/v1/videos", data=fields, files={"input_reference": ("photo.png", photo())})
+        answer = self.http.post(
+            "/v1/videos", data=fields, files={"input_reference": ("photo.png", photos.landscape())}
+        )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])
 
@@ -152,57 +152,3 @@ class Diary:
                     self.answers.append((state, code))
                     self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - began)
                 self._stop.wait(self._pause)
-
-
-def photo(seed: int = 1) -> bytes:
-    """A small landscape."""
-    draws = random.Random(seed)
-    picture = Image.linear_gradient("L").resize((640, 360)).convert("RGB")
-    pen = ImageDraw.Draw(picture)
-    for _ in range(12):
-        x, y, size = draws.randrange(640), draws.randrange(180, 360), draws.randrange(20, 90)
-        pen.ellipse((x, y, x + size, y + size), fill=(draws.randrange(256), draws.randrange(256), 90))
-    data = io.BytesIO()
-    picture.save(data, "PNG")
-    return data.getvalue()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(true: Callable[[], Any], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while True:
-        with suppress(httpx.TransportError, ValueError, LookupError, OSError):
-            if true():
-                return
-        assert time.monotonic() < until, f"not true within {seconds:g} s"
-        time.sleep(0.1)
-
-
-def gone(pid: int) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    return True
-
-
-def is_alive(process: psutil.Process) -> bool:
-    return not gone(process.pid)
-
-
-def refused(port: int) -> bool:
-    """Nobody listens there, and anybody may."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def without_settings() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("KINOKIT_")}

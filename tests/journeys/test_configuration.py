@@ -22,8 +22,10 @@ from bootstrap import files, settings
 from bootstrap.settings import Settings
 from tests import hub
 from tests.hub import Hub
-from tests.journeys.kit import Kit, refused, wait_for
+from tests.journeys.kit import Kit
 from tests.journeys.test_timeline import remote_demo
+from tests.support.ports import refused
+from tests.support.waiting import wait_for
 
 IDLE_MINUTES = 0.1  # of the second start; the first one is looked at for longer
 KEEP_DAYS = 0.5

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.kit import Kit, is_alive, refused, wait_for
+from tests.journeys.kit import Kit
+from tests.support.ports import refused
+from tests.support.processes import is_alive
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.apart
 
@@ -133,9 +136,9 @@ def test_a_data_directory_that_cannot_be_written_is_told_before_anything(kit: Ki
 
 def test_generate_makes_its_own_clip_when_nothing_runs(kit: Kit, tmp_path: Path) -> None:
     from services.video import metadata
-    from tests.journeys.kit import photo
+    from tests.support import photos
 
-    (tmp_path / "photo.png").write_bytes(photo())
+    (tmp_path / "photo.png").write_bytes(photos.landscape())
     output = tmp_path / "out.mp4"
     arguments = ("generate", str(tmp_path / "photo.png"), "-o", str(output), "--model", "demo", "--seed", "5")
     done = kit.run(*arguments, "--num-inference-steps", "2", seconds=200)

@@ -17,7 +17,10 @@ import httpx
 import pytest
 
 from tests.images.engine import ROOT
-from tests.journeys.kit import READY_SECONDS, free_port, photo, wait_for
+from tests.journeys.kit import READY_SECONDS
+from tests.support import photos
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 ENGLISH, CHINESE = (ROOT / name for name in ("README.md", "README.zh-CN.md"))
 UPSTREAM = "https://github.com/kinokit/kinokit"
@@ -126,7 +129,7 @@ def test_both_languages_have_the_same_commands() -> None:
 def test_every_line_works_as_it_is_typed(newcomer: Newcomer) -> None:
     (newcomer.clone / "photos").mkdir()
     for name in ("photo.jpg", "photos/one.jpg", "photos/two.jpg"):
-        (newcomer.clone / name).write_bytes(photo())
+        (newcomer.clone / name).write_bytes(photos.landscape())
     _, _, *lines = typed(ENGLISH)
     assert [line.split()[0] for line in lines[1:3]] == ["kinokit", "kinokit"]
     output = newcomer.types(*lines)

@@ -21,7 +21,8 @@ import av
 import pytest
 
 from tests.images.engine import CACHE, ROOT
-from tests.journeys.kit import Kit, photo
+from tests.journeys.kit import Kit
+from tests.support import photos
 
 SECONDS = 300
 
@@ -138,7 +139,7 @@ def ask(runpod: RunPod, id: str, **given: Any) -> dict[str, Any]:
 
 
 def image() -> str:
-    return "data:image/png;base64," + base64.b64encode(photo()).decode()
+    return "data:image/png;base64," + base64.b64encode(photos.landscape()).decode()
 
 
 @pytest.mark.usefixtures("worker")

@@ -14,7 +14,9 @@ import yaml
 from bootstrap.choose import manifest, reading
 from tests import hub
 from tests.hub import Hub
-from tests.journeys.kit import Kit, is_alive, wait_for
+from tests.journeys.kit import Kit
+from tests.support.processes import is_alive
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.apart
 

@@ -15,7 +15,9 @@ import pytest
 
 from services.video import metadata
 from tests.journeys.conftest import Booted
-from tests.journeys.kit import Diary, Kit, photo, wait_for
+from tests.journeys.kit import Diary, Kit
+from tests.support import photos
+from tests.support.waiting import wait_for
 
 ORDER = ["starting", "detecting", "choosing", "fetching", "launching", "loading", "ready"]
 
@@ -99,7 +101,7 @@ def test_a_photo_becomes_a_clip_that_decodes_as_it_was_asked_for(kit: Booted, tm
 
 
 def test_generate_uses_the_service_that_runs(kit: Booted, tmp_path: Path) -> None:
-    (tmp_path / "photo.png").write_bytes(photo())
+    (tmp_path / "photo.png").write_bytes(photos.landscape())
     before = kit.http.get("/status").json()["queue"]["completed"]
     done = kit.run(
         "generate", str(tmp_path / "photo.png"), "-o", str(tmp_path / "out.mp4"),
@@ -114,12 +116,12 @@ def test_generate_uses_the_service_that_runs(kit: Booted, tmp_path: Path) -> Non
 
 
 def test_batch_makes_the_rest_when_one_photo_is_bad_and_resumes(kit: Booted, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    (photos / "a.png").write_bytes(photo(1))
-    (photos / "b.png").write_bytes(photo(2)[:500])
-    (photos / "c.png").write_bytes(photo(3))
-    arguments = ("batch", str(photos), "-o", str(tmp_path / "clips"), "--num-inference-steps", "2")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(photos.landscape(1))
+    (folder / "b.png").write_bytes(photos.landscape(2)[:500])
+    (folder / "c.png").write_bytes(photos.landscape(3))
+    arguments = ("batch", str(folder), "-o", str(tmp_path / "clips"), "--num-inference-steps", "2")
     first = kit.run(*arguments, seconds=200)
     assert first.returncode == 1
     assert "2 made, 0 skipped, 1 failed" in first.stderr

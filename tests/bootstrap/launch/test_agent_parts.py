@@ -24,7 +24,7 @@ from bootstrap.launch.listener import Bound
 from bootstrap.launch.processes import Processes
 from bootstrap.launch.run import Run, only_the_page_is_seen
 from bootstrap.settings import Settings
-from tests.journeys.kit import free_port
+from tests.support.ports import free_port
 
 
 class Clock:

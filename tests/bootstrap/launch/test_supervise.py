@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bootstrap.launch.supervise import Death, Policy, Supervised
-from tests.journeys.kit import gone
+from tests.support.processes import gone
 
 QUICK = Policy(pauses=(0.0, 0.05, 0.1), give_up_after=3)
 

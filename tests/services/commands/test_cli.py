@@ -17,7 +17,7 @@ from services.commands import batch, clip_maker
 from services.parameters import NAMES
 from services.video import encode
 from services.video.metadata import Metadata
-from tests.journeys.kit import photo
+from tests.support import photos
 
 
 def kinokit(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -43,7 +43,7 @@ def test_every_parameter_is_a_flag_of_the_same_name() -> None:
 
 def test_a_clip_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "out.mp4").write_text("precious")
-    (tmp_path / "photo.png").write_bytes(photo())
+    (tmp_path / "photo.png").write_bytes(photos.landscape())
     done = kinokit("generate", "photo.png", "-o", "out.mp4", cwd=tmp_path)
     assert done.returncode == 1
     assert "out.mp4 is there already" in done.stderr
@@ -67,7 +67,7 @@ def test_a_clip_that_is_there_is_not_replaced(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told_before_a_model_is_loaded(
     tmp_path: Path, arguments: tuple[str, ...], told: str
 ) -> None:
-    (tmp_path / "photo.png").write_bytes(photo())
+    (tmp_path / "photo.png").write_bytes(photos.landscape())
     (tmp_path / "notes.txt").write_text("no picture")
     Image.new("RGB", (64, 64)).save(tmp_path / "drawing.tif")
     (tmp_path / "photos").mkdir()
@@ -89,7 +89,7 @@ def test_a_folder_of_iphone_photos_is_told_photo_by_photo(tmp_path: Path) -> Non
 
 def test_a_finished_clip_is_known_by_what_it_records(tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
-    picture.write_bytes(photo())
+    picture.write_bytes(photos.landscape())
     clip = finished_clip(tmp_path / "a.mp4", motion_bucket_id=90)
     assert batch.is_finished(picture, clip, "demo", {})
     assert batch.is_finished(
@@ -102,7 +102,7 @@ def test_a_finished_clip_is_known_by_what_it_records(tmp_path: Path) -> None:
 
 def test_half_a_clip_an_older_clip_and_a_foreign_clip_are_made_again(tmp_path: Path) -> None:
     picture = tmp_path / "a.png"
-    picture.write_bytes(photo())
+    picture.write_bytes(photos.landscape())
     clip = finished_clip(tmp_path / "a.mp4")
     half = tmp_path / "half.mp4"
     half.write_bytes(clip.read_bytes()[:300])

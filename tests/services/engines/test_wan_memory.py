@@ -18,7 +18,8 @@ from services.parameters.values import Values
 from services.video import encode, metadata
 from tests.checkpoints import wan
 from tests.services.engines import test_wan
-from tests.services.worker.crew import crew, wait_for
+from tests.services.worker.crew import crew
+from tests.support.waiting import wait_for
 
 MIB = 1024**2
 BEYOND_ANY_MACHINE = 2**50  # bytes: the real allocator refuses them at once

@@ -26,7 +26,7 @@ QUIET = (
 )  # fmt: skip
 
 
-expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
+expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -80,7 +80,7 @@ class Desk:
             wanted = {"viewport": {"width": 1280, "height": 900}} | options
             self._contexts.append(self._browser.new_context(**wanted))
         page = self._contexts[-1].new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         self.watch.base = "/".join(url.split("/")[:3])
         self.watch.over(page)
         page.goto(url)

@@ -14,10 +14,10 @@ from services.front.settings import Settings
 from tests.services.front.running import SVD, WAN, Front, running
 from tests.services.studio import boots
 from tests.services.studio.conftest import Desk, film, no_sideways_scroll
+from tests.services.studio.pages import give_photo, playing
 
 pytestmark = pytest.mark.browser
 
-PLAYS = "(video) => video.readyState >= 2 && video.currentTime > 0.1 && !video.error"
 BIG_SEED = str(2**63 - 5)  # more digits than a number of JavaScript holds
 
 
@@ -73,11 +73,6 @@ def enter(front: Front, desk: Desk, **options: Any) -> Page:
     return page
 
 
-def give_photo(page: Page, photo: Path) -> None:
-    page.set_input_files("#k-photo input[type=file]", photo)
-    expect(page.locator("#k-photo img")).to_be_visible()
-
-
 def make(front: Front, **values: Any) -> str:
     """A clip made without the page; its id."""
     photo = film_frame()
@@ -112,13 +107,6 @@ def finish(front: Front, job: dict[str, Any]) -> str:
     front.worker.put(job, clip).raise_for_status()
     front.worker.finish(job).raise_for_status()
     return str(job["id"])
-
-
-def playing(page: Page) -> Locator:
-    video = page.locator("#k-screen video")
-    expect(video).to_be_visible()
-    page.wait_for_function(PLAYS, arg=video.element_handle())
-    return video
 
 
 def open_more(page: Page) -> None:

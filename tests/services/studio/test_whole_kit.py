@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.journeys.kit import CLIP_SECONDS, READY_SECONDS, Kit, wait_for
+from tests.journeys.kit import CLIP_SECONDS, READY_SECONDS, Kit
 from tests.services.studio.conftest import Desk
-from tests.services.studio.test_studio import give_photo, playing
+from tests.services.studio.pages import give_photo, playing
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-from PIL import Image
 
 from bootstrap.choose.manifest import Limits
 from bootstrap.choose.plan import Plan
 from bootstrap.launch import listener
+from tests.support import photos
+from tests.support.waiting import wait_for
 
 ENGINE = "tests.services.worker.testcard"
-
-
-def photo() -> bytes:
-    data = io.BytesIO()
-    Image.linear_gradient("L").convert("RGB").resize((320, 240)).save(data, "PNG")
-    return data.getvalue()
 
 
 def plan(data_dir: Path, **settings: Any) -> Plan:
@@ -107,7 +100,7 @@ class Crew:
         answer = self.http.post(
             "/v1/videos",
             data={"motion_bucket_id": motion_bucket_id, "seed": 3, **fields},
-            files={"input_reference": ("photo.png", photo())},
+            files={"input_reference": ("photo.png", photos.landscape())},
         )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["id"])
@@ -116,13 +109,13 @@ class Crew:
         found: dict[str, Any] = self.http.get(f"/v1/videos/{job_id}").json()
         return found
 
-    def ended(self, job_id: str, seconds: float = 30) -> dict[str, Any]:
+    def ended(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
         wait_for(lambda: self.job(job_id)["status"] in ("completed", "failed"), seconds)
         return self.job(job_id)
 
     def runs(self, job_id: str) -> None:
         """Wait until the child works on it."""
-        wait_for(lambda: self.job(job_id)["stage"] is not None, 20)
+        wait_for(lambda: self.job(job_id)["stage"] is not None)
 
     def child(self, worker: subprocess.Popen[bytes]) -> psutil.Process:
         return next(
@@ -154,22 +147,6 @@ def crew(folder: Path, made: Plan | None = None, engine: str | None = ENGINE) ->
         yield started
     finally:
         started.close()
-
-
-def wait_for(true: Callable[[], Any], seconds: float = 20) -> None:
-    until = time.monotonic() + seconds
-    while True:
-        with suppress(httpx.TransportError, json.JSONDecodeError, KeyError):
-            if true():
-                return
-        assert time.monotonic() < until, f"not true within {seconds:g} s"
-        time.sleep(0.05)
-
-
-def gone(pid: int) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    return True
 
 
 def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> float:

@@ -14,7 +14,9 @@ from bootstrap.errors import KitError
 from bootstrap.launch import arrivals
 from services.video import metadata
 from tests.services.worker import testcard
-from tests.services.worker.crew import Crew, crew, end, gone, wait_for
+from tests.services.worker.crew import Crew, crew, end
+from tests.support.processes import gone
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
