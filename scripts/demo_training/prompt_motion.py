@@ -202,18 +202,6 @@ def add_lora(expert: WanTransformer3DModel) -> dict[str, Lora]:
     return loras
 
 
-def round_to_fp8(model: nn.Module) -> None:
-    """Give every linear weight the value that the fp8 file will hold, and the rest float16's."""
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            table = "relative_attention_bias" in name or name.startswith("shared")
-            if name.endswith(".weight") and weight.ndim == 2 and not table:
-                codes, scale = wan_layout.quantise(weight)
-                weight.copy_(codes.float() * scale)
-            else:
-                weight.copy_(weight.half().float())
-
-
 def _draw(
     text: UMT5EncoderModel,
     prompts: Prompts,

@@ -227,17 +227,6 @@ def read_vae(path: Path) -> dict[str, torch.Tensor]:
     return {name: stored[_vae_name(name)].float() for name in vae().state_dict()}
 
 
-def read_lora(path: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """What `write_lora` wrote."""
-    stored = safetensors.torch.load_file(path)
-    pairs = {}
-    for layer in lora_layers(transformer()):
-        key = "diffusion_model." + _wan_name(layer + ".")[:-1]
-        down, up = stored[key + ".lora_down.weight"], stored[key + ".lora_up.weight"]
-        pairs[layer] = (down, up * (stored[key + ".alpha"] / down.shape[0]))
-    return pairs
-
-
 def write_vae(state: dict[str, torch.Tensor], path: Path) -> None:
     """The VAE with Wan's own names, in bfloat16."""
     _save({_vae_name(name): value.detach().bfloat16().contiguous() for name, value in state.items()}, path)
