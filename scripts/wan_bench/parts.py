@@ -110,7 +110,7 @@ def parts(options: argparse.Namespace) -> None:
             q, k = rows.norm_rotate(qkv, *args, head, 1e-6)
             if count == 1000:
                 q2, k2 = (
-                    ops._rotate(
+                    ops.rotate(
                         ops.rms_norm(part.float().cpu(), w.cpu(), 1e-6), args[1].cpu(), args[2].cpu(), head
                     )
                     for part, w in zip(qkv.split(width, dim=1)[:2], weights, strict=True)

@@ -45,7 +45,7 @@ TRANSFORMER = {
     "rope_max_seq_len": 1024,
     "text_dim": 32,
 }
-TEXT = {
+TEXT: dict[str, Any] = {
     "d_ff": 64,
     "d_kv": 8,
     "d_model": 32,
@@ -159,7 +159,7 @@ def make(folder: Path, kind: str = "t2v", *, seed: int = 0, fp8: bool = True, lo
     write_text_encoder(files["text_encoder"], text_encoder(), vocabulary())
     files["vae"] = folder / ("wan2.2_vae.safetensors" if small else "wan_2.1_vae.safetensors")
     write_vae(files["vae"], vae(codec))
-    recipe = {"text_length": 48}
+    recipe: dict[str, int | float] = {"text_length": 48}
     if not small:
         recipe |= {
             "steps_with_lora": 4,
@@ -321,7 +321,7 @@ def dequantised(path: Path) -> dict[str, Tensor]:
         layer = name.removesuffix(".weight")
         scale = next((raw[f"{layer}.{s}"] for s in checkpoint.SCALES if f"{layer}.{s}" in raw), None)
         if name.rpartition(".")[2] not in (*checkpoint.SIDECARS, checkpoint.MARKER, "spiece_model"):
-            is_weight = scale is not None and name.endswith(".weight")
-            rows = scale.float().reshape(-1, *[1] * (tensor.ndim - 1)) if is_weight else 1.0
-            out[name] = tensor.float() * rows
+            out[name] = tensor.float()
+            if scale is not None and name.endswith(".weight"):
+                out[name] = out[name] * scale.float().reshape(-1, *[1] * (tensor.ndim - 1))
     return out

@@ -104,7 +104,7 @@ def test_the_picture_moves_as_one(clip: Clip) -> None:
     frames = clip("chelsea.png", motion_bucket_id=190)
     found = flow(frames[0], frames[6])
     height, width = found.shape[1:]
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]  # type: ignore[misc]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     course = np.stack([np.ones_like(x), x, y], axis=-1).reshape(-1, 3)
     wanted = found.reshape(2, -1).T
     fitted = course @ np.linalg.lstsq(course, wanted, rcond=None)[0]

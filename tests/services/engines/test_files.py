@@ -120,7 +120,8 @@ def test_each_part_is_loaded_when_its_files_are_there_and_the_whole_works(
         late = {model.name(each) for each in weights[number + 1 :]}
         assert not late & model.loaded(), "nothing is read before it is verified"
         assert before <= model.loaded()
-    assert model.engine is None
+    so_far: object = model.engine
+    assert so_far is None
     if "lora" not in weights[-1]:  # an expert waits for its LoRA
         until(lambda: bool(model.loaded()))
     model.arrive(weights[-1])

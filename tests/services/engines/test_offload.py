@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,8 +20,9 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.first = nn.Conv2d(3, 4, 1)
-        self.units = nn.ModuleList([nn.Conv2d(4, 4, n % 3 * 2 + 1, padding=n % 3) for n in range(7)])
-        self.units[1].weight.data = self.units[1].weight.data.contiguous(memory_format=torch.channels_last)
+        units = [nn.Conv2d(4, 4, n % 3 * 2 + 1, padding=n % 3) for n in range(7)]
+        units[1].weight.data = units[1].weight.data.contiguous(memory_format=torch.channels_last)
+        self.units: Any = nn.ModuleList(units)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)

@@ -55,7 +55,7 @@ def plan_of(folder: Path, settings: dict[str, Any] | None = None) -> Plan:
         kit_version="0",
         model="tiny",
         title="tiny",
-        family="svd",
+        family="svd",  # type: ignore[arg-type]  # its name is enough
         inputs=("image",),
         device="cpu",
         profile="cpu",
@@ -161,12 +161,14 @@ def test_chunks_of_the_decoder_leave_no_trace(
     latents = torch.randn((7, 4, 8, 8), generator=torch.Generator().manual_seed(3))
 
     def steps(frames: NDArray[Any]) -> NDArray[Any]:
-        return np.abs(np.diff(frames.astype(np.float64), axis=0)).mean((1, 2, 3))
+        found: NDArray[Any] = np.abs(np.diff(frames.astype(np.float64), axis=0)).mean((1, 2, 3))
+        return found
 
     def theirs(size: int) -> NDArray[Any]:
         with torch.inference_mode():
             pixels = stock.decode_latents(latents[None], 7, size)[0]
-        return ((pixels.permute(1, 2, 3, 0).numpy() + 1) * 127.5).clip(0, 255)
+        found: NDArray[Any] = ((pixels.permute(1, 2, 3, 0).numpy() + 1) * 127.5).clip(0, 255)
+        return found
 
     whole = theirs(7)
     ours = np.stack(list(engine.decode(latents, chunk, quiet, never)))

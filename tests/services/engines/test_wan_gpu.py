@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from services.engines import wan as family
 from services.engines.base import Start
 from services.engines.kernels import hopper, ops
+from services.engines.wan.engine import WanEngine
 from services.parameters.values import Values
 from tests.checkpoints import wan
 from tests.services.engines import test_wan
@@ -19,10 +21,12 @@ pytestmark = [
 
 def test_fused_rows_compute_what_torch_does() -> None:
     x, branch = (torch.randn(1000, 5120, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    vectors = [torch.randn(2, 5120, device="cuda") for _ in range(3)]
+    one, two, three = (torch.randn(2, 5120, device="cuda") for _ in range(3))
     mine, plain = x.clone(), x.cpu()
-    codes, scales = ops.add_norm_quantise(mine, branch, *vectors, 300, 1e-6)
-    wanted, wanted_scales = ops.add_norm_quantise(plain, branch.cpu(), *(v.cpu() for v in vectors), 300, 1e-6)
+    codes, scales = ops.add_norm_quantise(mine, branch, one, two, three, 300, 1e-6)
+    wanted, wanted_scales = ops.add_norm_quantise(
+        plain, branch.cpu(), one.cpu(), two.cpu(), three.cpu(), 300, 1e-6
+    )
     assert test_wan.distance(mine.cpu(), plain) < 1e-3
     assert (
         test_wan.distance(
@@ -56,8 +60,8 @@ def test_the_engine_stays_near_plain_diffusers(
 ) -> None:
     tiny = wan.make(tmp_path_factory.mktemp("gpu"))
     settings = {"matmul": matmul, "experts": experts, "text_encoder": "gpu"}
-    made = test_wan.family.load(tiny.plan(device="cuda", settings=settings), Start(test_wan.quiet))
-    assert isinstance(made, test_wan.WanEngine)
+    made = family.load(tiny.plan(device="cuda", settings=settings), Start(test_wan.quiet))
+    assert isinstance(made, WanEngine)
     got = made.sample(Values.of(test_wan.VALUES), None, test_wan.quiet, test_wan.never)
     text, noise = made.text.encode(test_wan.VALUES["prompt"]), made._noise(Values.of(test_wan.VALUES))
     wanted = test_wan.reference(tiny, text, noise, shift=5.0, lora=True)

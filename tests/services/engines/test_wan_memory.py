@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from transformers import UMT5Config, UMT5EncoderModel
 
 from services.engines.base import OutOfMemory
 from services.engines.wan.text import TextEncoder
@@ -134,7 +135,7 @@ def test_prompts_are_remembered_at_their_own_length(tmp_path: Path) -> None:
     """Padded to 512 tokens of 4096 they took 8 MiB each: 145 MiB after twenty clips."""
     width = {"d_model": 4096, "num_layers": 1, "d_ff": 16, "d_kv": 8, "num_heads": 2}
     config = wan.text_config() | width
-    model = wan.UMT5EncoderModel(wan.UMT5Config(**config)).eval().requires_grad_(False)
+    model = UMT5EncoderModel(UMT5Config(**config)).eval().requires_grad_(False)
     path = tmp_path / "text.safetensors"
     wan.write_text_encoder(path, model, wan.vocabulary())
     text = TextEncoder(path, None, config, torch.device("cpu"), "cpu", Loader(torch.device("cpu")), 512)
