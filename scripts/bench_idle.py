@@ -1,6 +1,7 @@
 """What an idle kit costs: starts one, waits until it is ready, and measures all of its processes.
 
-python scripts/bench_idle.py [--model demo] [--service api] [--seconds 30]; also ``make bench-idle``.
+python scripts/bench_idle.py [--model demo] [--service api] [--seconds 30]; also ``make bench-idle``. With
+--data-dir it measures the kit that runs there.
 Linux: a wakeup is a voluntary context switch of any thread.
 """
 
@@ -11,11 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
+from bootstrap import data_directory
 from bootstrap.launch import front_client
 
 READY_SECONDS = 300.0
@@ -24,7 +27,7 @@ SETTLE_SECONDS = 5.0  # what follows at once on "ready" is no idleness yet
 
 @dataclass(frozen=True)
 class Use:
-    """What one process has used since it started."""
+    """What one process used in a while."""
 
     cpu_seconds: float
     wakeups: int
@@ -36,7 +39,12 @@ def main() -> None:
     parser.add_argument("--service", default="api", choices=("api", "ui"))
     parser.add_argument("--port", type=int, default=8791)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--data-dir", type=Path, help="of a kit that runs and is ready")
     given = parser.parse_args()
+    if given.data_dir:
+        record = data_directory.record(given.data_dir) or {}
+        show(measure(psutil.Process(record["pid"]), given.seconds), given.seconds)
+        return
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "services.cli", "up", "--model", given.model]
         command += ["--service", given.service, "--host", "127.0.0.1", "--port", str(given.port)]
@@ -63,21 +71,31 @@ def wait_until_ready(kit: subprocess.Popen[bytes], url: str) -> None:
 
 def measure(agent: psutil.Process, seconds: float) -> dict[str, Use]:
     """What each process used meanwhile, by the module that it runs."""
-    before = {process: use(process) for process in [agent, *agent.children(recursive=True)]}
+    processes = [agent, *agent.children(recursive=True)]
+    before = {process: (cpu_seconds(process), wakeups(process)) for process in processes}
     time.sleep(seconds)
     found: dict[str, Use] = {}
-    for process, then in before.items():
-        now = use(process)
-        found[role(process)] = Use(now.cpu_seconds - then.cpu_seconds, now.wakeups - then.wakeups)
+    for process, (cpu_before, woken_before) in before.items():
+        # a thread that ended meanwhile took its number along, so threads are compared one by one
+        woken = sum(count - woken_before.get(thread, 0) for thread, count in wakeups(process).items())
+        found[role(process)] = Use(cpu_seconds(process) - cpu_before, woken)
     return found
 
 
-def use(process: psutil.Process) -> Use:
+def cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
-    tasks = Path(f"/proc/{process.pid}/task")
-    lines = [line for task in tasks.iterdir() for line in (task / "status").read_text().splitlines()]
-    wakeups = sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
-    return Use(times.user + times.system, wakeups)
+    return times.user + times.system
+
+
+def wakeups(process: psutil.Process) -> dict[str, int]:
+    """Of each thread, since it began."""
+    found = {}
+    for thread in Path(f"/proc/{process.pid}/task").iterdir():
+        with suppress(FileNotFoundError):  # it ended just now
+            lines = (thread / "status").read_text().splitlines()
+            count = next(line for line in lines if line.startswith("voluntary_ctxt_switches"))
+            found[thread.name] = int(count.split()[1])
+    return found
 
 
 def role(process: psutil.Process) -> str:
@@ -89,11 +107,9 @@ def role(process: psutil.Process) -> str:
 def show(found: dict[str, Use], seconds: float) -> None:
     width = max(map(len, found))
     print(f"{'':<{width}}  {'of a core':>9}  {'wakeups/s':>9}")
-    rows = [
-        *found.items(),
-        ("all", Use(sum(u.cpu_seconds for u in found.values()), sum(u.wakeups for u in found.values()))),
-    ]
-    for name, used in rows:
+    busy = sum(used.cpu_seconds for used in found.values())
+    whole = Use(busy, sum(used.wakeups for used in found.values()))
+    for name, used in [*found.items(), ("all", whole)]:
         print(f"{name:<{width}}  {used.cpu_seconds / seconds:>9.2%}  {used.wakeups / seconds:>9.1f}")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 import pytest
 
+from bootstrap import data_directory
 from bootstrap.errors import KitError
+from bootstrap.launch import health
 from services.front import boot_state
 from services.queue import workers
 from services.queue.workers import Report, State
@@ -163,3 +166,14 @@ def test_the_boot_page_is_a_200_with_a_mark(bare: Front) -> None:
     answer = bare.people.get("/")
     assert (answer.status_code, answer.headers["x-kinokit-boot"]) == (200, "1")
     assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_containers_check_asks_where_the_agent_says_that_it_listens(bare: Front) -> None:
+    env = {"KINOKIT_DATA_DIR": str(bare.data_dir), "KINOKIT_PORT": "1"}  # a file or a flag may say otherwise
+    assert not health.check(env)  # no agent has begun
+    data_directory.write_record(bare.data_dir, local_url=bare.url)
+    assert health.check(env)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+    data_directory.write_record(bare.data_dir, local_url=f"http://127.0.0.1:{port}")
+    assert not health.check(env)
