@@ -12,6 +12,7 @@ from bootstrap.choose import family as families
 from bootstrap.choose.family import Family
 from bootstrap.choose.manifest import Limits, Manifest
 from bootstrap.choose.profile import Choice, smaller
+from bootstrap.detect.machine import GIB
 
 __all__ = ["Limits", "Plan"]  # with the values that a plan holds
 
@@ -32,6 +33,7 @@ class Plan(BaseModel):
     optional_inputs: tuple[Literal["text", "image"], ...] = ()
     device: Literal["cuda", "cpu"]
     gpu_groups: tuple[tuple[str, ...], ...] = ()  # one worker each; UUIDs for CUDA_VISIBLE_DEVICES
+    vram_gib: float | None = None  # of a worker's GPUs together, of the smallest group; None without a GPU
     profile: str
     smaller_profile: str | None = None  # of the same model: it needs less memory and runs on the same GPU
     settings: dict[str, Any]
@@ -70,6 +72,7 @@ class Plan(BaseModel):
             optional_inputs=manifest.optional_inputs,
             device=profile.needs.device,
             gpu_groups=tuple(tuple(gpu.uuid for gpu in group) for group in choice.gpu_groups),
+            vram_gib=_vram_gib(choice),
             profile=profile.name,
             smaller_profile=less.name if less else None,
             settings=profile.settings,
@@ -90,6 +93,11 @@ class Plan(BaseModel):
     @classmethod
     def read(cls, path: Path) -> Plan:
         return cls.model_validate_json(path.read_text())
+
+
+def _vram_gib(choice: Choice) -> float | None:
+    groups = [sum(gpu.vram_total_bytes for gpu in group) for group in choice.gpu_groups]
+    return round(min(groups) / GIB, 2) if groups else None
 
 
 def _located(manifest: Manifest, path: str, files: Path) -> Path:

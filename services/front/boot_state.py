@@ -14,6 +14,7 @@ from bootstrap.errors import KitError
 from services.queue.workers import Report, WorkerRegistry
 
 LAUNCHED = ("launching", "loading", "ready")
+NO_AGENT = "starting"  # or one that has not written yet
 
 
 class BootState:
@@ -46,7 +47,9 @@ class BootState:
 
     def document(self) -> dict[str, Any]:
         """The agent's document; ``state`` and the phase ``load`` as the workers see it now."""
-        document, workers = self._written(), self._workers.present()
+        document = self._written()
+        # A front with an agent speaks of its own box; one without speaks of all that share its queue.
+        workers = self._workers.here() if document["state"] != NO_AGENT else self._workers.present()
         written = document["state"]
         document["state"], document["failure"] = state_of(document, workers, self.queue_failure)
         if workers and (written in LAUNCHED or document["state"] in LAUNCHED):
@@ -63,7 +66,7 @@ class BootState:
             document = None
         if not isinstance(document, dict):
             document = {}
-        return {"state": "starting", "phases": [], "findings": [], "failure": None} | document
+        return {"state": NO_AGENT, "phases": [], "findings": [], "failure": None} | document
 
 
 def state_of(
@@ -80,8 +83,8 @@ def state_of(
         return written, None
     if queue_failure is not None:
         return "failed", _of_load(queue_failure.problem, queue_failure.fix)
-    # Without an agent (state "starting") a worker's report is enough; "failed" while loading is not for ever.
-    if written in (*LAUNCHED, "starting", "failed") and any(each.state == "ready" for each in workers):
+    # Without an agent a worker's report is enough; "failed" while loading is not for ever.
+    if written in (*LAUNCHED, NO_AGENT, "failed") and any(each.state == "ready" for each in workers):
         return "ready", None
     if failure is not None:
         return "failed", failure

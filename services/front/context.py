@@ -6,11 +6,12 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
-from fastapi.concurrency import run_in_threadpool
 
 from bootstrap.errors import KitError
 from services.front.boot_state import BootState
+from services.front.fleet import Fleet
 from services.front.settings import Settings
 from services.queue.files import Files
 from services.queue.notifier import Notifier
@@ -29,6 +30,7 @@ class Context:
         self.files = Files(settings.data_dir)
         self.workers = WorkerRegistry()
         self.boot = BootState(settings.data_dir, self.workers)
+        self.fleet = Fleet(self.workers, self.boot, self.ask, is_shared=settings.is_shared)
         self.notifier = Notifier()
         self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None
@@ -51,7 +53,7 @@ class Context:
     async def ask(self, verb: Callable[[Queue], Answer]) -> Answer:
         """In a thread: the queue may have to be opened first, and its database may be far away."""
         try:
-            answer = await run_in_threadpool(lambda: verb(self.queue))
+            answer = await run_sync(lambda: verb(self.queue), abandon_on_cancel=True)
         except KitError as error:
             self.boot.queue_failure = error
             raise

@@ -141,15 +141,22 @@ def _store(context: Context, new: NewJob, picture: Picture | None, source: Job |
     return job, is_new
 
 
-def plan_of(context: Context) -> Plan:
-    """The plan, once bootstrap has one and did not fail. Raises ``ApiError`` 503."""
-    plan, document = context.boot.plan(), context.boot.document()
+def plan_of(context: Context, model: str | None = None) -> Plan:
+    """Of this model, or of the one that runs here: this front's own, or one that a worker announces.
+
+    Raises ``ApiError`` 503 while there is none, 404 for a model that is not among them.
+    """
+    plans, document = context.fleet.plans(), context.boot.document()
     failure = document["failure"]
     if failure:
         raise refusals.boot_failed(failure)
-    if plan is None:
+    if not plans:
         raise refusals.not_ready(document["state"], retry_seconds=RETRY_SECONDS)
-    return plan
+    if model is None:
+        return next(iter(plans.values()))
+    if model not in plans:
+        raise refusals.other_model(model, fix=f"leave model out, or give {' or '.join(map(repr, plans))}")
+    return plans[model]
 
 
 def _full(context: Context, queued: int, model: str) -> ApiError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -26,6 +25,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", summary="A job would be accepted and run")
 @router.head("/readyz", include_in_schema=False)
 async def readyz(context: Shared) -> JSONResponse:
+    await context.fleet.refresh()
     document = context.boot.document()
     phase, progress = boot_state.progress(document)
     body = {"state": document["state"], "phase": phase, "progress": progress}
@@ -37,17 +37,19 @@ async def readyz(context: Shared) -> JSONResponse:
 @router.get("/ping", summary="For load balancers: 204, then 200, 500 when failed")
 @router.head("/ping", include_in_schema=False)
 async def ping(context: Shared) -> Response:
+    await context.fleet.refresh()
     return Response(status_code={"ready": 200, "failed": 500}.get(context.boot.state(), 204))
 
 
 @router.get("/status", summary="Everything")
 async def status(context: Shared) -> dict[str, Any]:
+    await context.fleet.refresh()
     plan = context.boot.plan()
     queue = await _queue(context, plan.model if plan else None)  # first: the state follows from its answer
     return {
         "boot": context.boot.document(),
         "studio": context.studio,
-        "workers": [asdict(report) for report in context.workers.all()],
+        "workers": [report.public() for report in context.workers.all()],
         "queue": queue,
         "plan": {**plan.model_dump(mode="json"), "family": plan.family.name} if plan else None,
     }

@@ -15,7 +15,7 @@ from bootstrap import files
 from services.front.context import Context, Shared
 from services.front.errors import ApiError
 from services.queue import notifier
-from services.queue.job import CANCELLED, MAX_ATTEMPTS, Job
+from services.queue.job import CANCELLED, MAX_ATTEMPTS, Abilities, Job
 from services.worker.protocol import (
     Beat,
     BeatAnswer,
@@ -29,14 +29,14 @@ from services.worker.protocol import (
 
 router = APIRouter(prefix="/internal", tags=["workers"], include_in_schema=False)
 
-LOOK_SECONDS = 1.0  # where no notifier tells: the plan is not there yet, or another front takes jobs in, too
+LOOK_SECONDS = 1.0  # another front may take a job in, which notifies nobody here
 MAX_WAIT_SECONDS = 30.0
 FLUSH_BYTES = 4 * 1024**2
 
 
 @router.post("/workers/{worker}/state", status_code=204)
 async def state(worker: str, report: WorkerReport, context: Shared) -> None:
-    context.workers.report(worker, **report.model_dump())
+    await context.fleet.report(worker, report)
 
 
 @router.post("/claim", response_model=None)
@@ -51,8 +51,7 @@ async def claim(asked: Claim, request: Request, context: Shared) -> Response | C
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
             break
-        told_of_all = context.boot.plan() is not None and not context.settings.is_shared
-        await notifier.wait(change, left if told_of_all else min(left, LOOK_SECONDS))
+        await notifier.wait(change, min(left, LOOK_SECONDS) if context.settings.is_shared else left)
         # A job given to a worker that has gone would wait for its lease to run out.
         if await request.is_disconnected():
             break
@@ -60,9 +59,8 @@ async def claim(asked: Claim, request: Request, context: Shared) -> Response | C
 
 
 async def _claim_once(asked: Claim, context: Context) -> Job | None:
-    plan = context.boot.plan()
-    model = asked.model or (plan.model if plan else None)
-    return await context.ask(lambda queue: queue.claim(asked.worker, model=model)) if model else None
+    can = Abilities(models=asked.models, kinds=asked.kinds, vram_gib=asked.vram_gib)
+    return await context.ask(lambda queue: queue.claim(asked.worker, can))
 
 
 def _claimed(job: Job) -> Claimed:
@@ -71,6 +69,7 @@ def _claimed(job: Job) -> Claimed:
         token=job.token,
         attempt=job.attempts,
         is_last_attempt=job.attempts >= MAX_ATTEMPTS,
+        kind=job.kind,
         model=job.model,
         values=job.values,
         has_input=job.input_name is not None,

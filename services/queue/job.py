@@ -12,8 +12,19 @@ UNFINISHED: tuple[Status, ...] = ("queued", "in_progress")
 CANCELLED = "cancelled"
 WORKER_LOST = "worker_lost"
 
+CLIP = "clip"  # the kind of all jobs so far
+
 MAX_ATTEMPTS = 3
 LEASE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a worker can do: a job that needs more is not given to it."""
+
+    models: tuple[str, ...]
+    kinds: tuple[str, ...] = (CLIP,)
+    vram_gib: float | None = None  # None: jobs that ask for a size are left to others
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,9 @@ class NewJob:
     id: str
     model: str
     values: dict[str, Any]
+    kind: str = CLIP
+    parent: str | None = None  # the id of the job that this one is a part of
+    min_vram_gib: float | None = None
     prompt: str | None = None
     warnings: tuple[str, ...] = ()
     owner: str = ""
@@ -39,7 +53,10 @@ class Job:
 
     number: int  # grows with each job: its age, and its place in lists
     id: str
+    kind: str
+    parent: str | None
     model: str
+    min_vram_gib: float | None
     owner: str
     priority: int
     status: Status

@@ -7,33 +7,28 @@ being served, then age. Every method is one transaction, may be called from any 
 
 from __future__ import annotations
 
-import errno
-import logging
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
-from bootstrap.errors import KitError
 from services.queue import rows
+from services.queue.announcements import Announcements
+from services.queue.database import Database
 from services.queue.job import (
     LEASE_SECONDS,
     MAX_ATTEMPTS,
     UNFINISHED,
-    DatabaseDown,
+    Abilities,
     Job,
     KeyReused,
     NewJob,
     NotFound,
     QueueFull,
 )
-from services.queue.table import connect, jobs
-
-log = logging.getLogger("kinokit.front")
+from services.queue.table import jobs
 
 PART = 1000
 
@@ -42,14 +37,14 @@ class Queue:
     def __init__(
         self, url: str, *, lease_seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.time
     ) -> None:
-        with _answering():
-            self._engine = connect(url)
-        self._reader = self._engine.execution_options(reads_only=True)
+        self._database = Database(url)
+        self._reading, self._writing = self._database.reading, self._database.writing
+        self.announcements = Announcements(self._database, clock)
         self._lease_seconds = lease_seconds
         self._clock = clock
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._database.close()
 
     # -- for clients -------------------------------------------------------------------------------
 
@@ -117,15 +112,15 @@ class Queue:
 
     # -- for workers -------------------------------------------------------------------------------
 
-    def claim(self, worker: str, *, model: str) -> Job | None:
-        """The next job of this model, leased to this worker, or None.
+    def claim(self, worker: str, can: Abilities) -> Job | None:
+        """The next job that this worker can make, leased to it, or None.
 
         A worker does one job at a time: what it still holds, from before it died, is taken back first.
         """
         now = self._clock()
         with self._writing() as connection:
             self._take_back(connection, now, jobs.c.worker == worker)
-            number = connection.scalar(rows.next_number(model))
+            number = connection.scalar(rows.next_number(can))
             if number is None:
                 return None
             leased = {
@@ -258,16 +253,6 @@ class Queue:
 
     # -- parts -------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with _answering(), self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with _answering(), self._reader.begin() as connection:
-            yield connection
-
     def _by_key(self, connection: Connection, new: NewJob) -> Job | None:
         if new.idempotency_key is None:
             return None
@@ -302,21 +287,3 @@ def _parts(ids: Iterable[str]) -> Iterator[list[str]]:
     """A statement takes so many values and no more."""
     left = sorted(ids)
     return (left[start : start + PART] for start in range(0, len(left), PART))
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except OperationalError as error:
-        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            raise OSError(errno.ENOSPC, "the disk is full") from None
-        log.warning("the database does not answer (%s)", type(error.orig).__name__)
-        raise DatabaseDown from None
-    except DatabaseError as error:
-        if type(error.orig) is not sqlite3.DatabaseError:
-            raise
-        raise KitError(
-            f"the queue's database is damaged: {error.orig}",
-            fix="move jobs.db away from the data directory and start again; the clips stay in jobs/",
-        ) from None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from services.queue.job import CANCELLED, MAX_ATTEMPTS, WORKER_LOST, Job, NewJob, NotFound
+from services.queue.job import CANCELLED, MAX_ATTEMPTS, WORKER_LOST, Abilities, Job, NewJob, NotFound
 from services.queue.table import jobs
 
 
@@ -25,13 +25,21 @@ def of(new: NewJob, now: float) -> dict[str, Any]:
     }
 
 
-def next_number(model: str) -> Any:
+def doable(can: Abilities) -> ColumnElement[bool]:
+    """Jobs that a worker with these abilities can make."""
+    has_room: ColumnElement[bool] = jobs.c.min_vram_gib.is_(None)
+    if can.vram_gib is not None:
+        has_room = or_(has_room, jobs.c.min_vram_gib <= can.vram_gib)
+    return and_(jobs.c.model.in_(can.models), jobs.c.kind.in_(can.kinds), has_room)
+
+
+def next_number(can: Abilities) -> Any:
     """The number of the job to run next."""
     served = select(jobs.c.owner, func.max(jobs.c.started_at).label("at")).group_by(jobs.c.owner).subquery()
     return (
         select(jobs.c.number)
         .join(served, served.c.owner == jobs.c.owner)
-        .where(jobs.c.status == "queued", jobs.c.model == model)
+        .where(jobs.c.status == "queued", doable(can))
         .order_by(
             jobs.c.priority.desc(),
             (jobs.c.token > 0).desc(),  # its turn had come already

@@ -1,4 +1,4 @@
-"""The one table, and how a database is opened: SQLite on one box, Postgres by URL for several fronts.
+"""The two tables, and how a database is opened: SQLite on one box, Postgres by URL for several fronts.
 
 A column that is added later is nullable or has a server default: an older kit's table gets it when it is
 opened, and an older kit still reads the newer table. A change that an older kit cannot live with raises
@@ -13,6 +13,7 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Float,
@@ -23,8 +24,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    cast,
     create_engine,
     event,
+    extract,
     func,
     insert,
     inspect,
@@ -37,6 +40,7 @@ from bootstrap.errors import KitError
 
 BUSY_TIMEOUT_MS = 10_000
 VERSION = 1
+JULIAN_EPOCH_DAYS = 2440587.5  # from the start of SQLite's day numbers to 1970
 
 tables = MetaData()
 versions = Table("kinokit_version", tables, Column("version", Integer, primary_key=True, autoincrement=False))
@@ -45,7 +49,11 @@ jobs = Table(
     tables,
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("id", String(64), nullable=False, unique=True),
+    # An older kit takes every job for a clip: the first other kind raises VERSION.
+    Column("kind", String(32), nullable=False, server_default="clip"),
+    Column("parent", String(64)),  # the id of the job that this one is a part of
     Column("model", String(64), nullable=False),
+    Column("min_vram_gib", Float),  # None: whatever has the model can make it
     Column("owner", String(200), nullable=False),
     Column("priority", Integer, nullable=False),
     Column("status", String(16), nullable=False),
@@ -78,6 +86,22 @@ jobs = Table(
     sqlite_autoincrement=True,
 )
 
+# What each worker reported last, to whichever front. Times are the database's: fronts' clocks differ.
+workers = Table(
+    "workers",
+    tables,
+    Column("name", String(200), primary_key=True),
+    Column("reported_at", Float, nullable=False),
+    Column("report", JSON, nullable=False),
+)
+
+
+def now(connection: Connection) -> ColumnElement[float]:
+    """The database's own time, in seconds since the epoch."""
+    if connection.dialect.name == "sqlite":
+        return (func.julianday("now") - JULIAN_EPOCH_DAYS) * 86400.0
+    return cast(extract("epoch", func.clock_timestamp()), Float)
+
 
 def connect(url: str) -> Engine:
     """Open the database; make the table, or give an older one what it lacks.
@@ -102,13 +126,14 @@ def _upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         tables.create_all(connection)
         _check_version(connection)
-        there = {column["name"] for column in inspect(connection).get_columns(jobs.name)}
-        for column in jobs.columns:
-            if column.name not in there:
-                spelt = CreateColumn(column).compile(dialect=engine.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {jobs.name} ADD COLUMN {spelt}")
-        for index in jobs.indexes:
-            index.create(connection, checkfirst=True)
+        for table in (jobs, workers):
+            there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+            for column in table.columns:
+                if column.name not in there:
+                    spelt = CreateColumn(column).compile(dialect=engine.dialect)
+                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {spelt}")
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
 
 
 def _check_version(connection: Connection) -> None:

@@ -11,8 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from bootstrap.choose.plan import Plan
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=0)]
+
+
+CLIP = "clip"  # the kind of all jobs so far
 
 
 class Message(BaseModel):
@@ -154,12 +159,17 @@ class WorkerReport(Message):
     timings: Timings = Timings()
     profile: str | None = None
     failure: Problem | None = None
+    plan: Plan | None = None  # of the model that the worker announces: a front can take in jobs for it
 
 
 class Claim(Message):
+    """Asks for a job that this worker can make: of these models and kinds, and in this memory."""
+
     worker: Annotated[str, Field(min_length=1, max_length=200)]
+    models: tuple[str, ...]
+    kinds: tuple[str, ...] = (CLIP,)
+    vram_gib: float | None = None  # of its GPUs together; None without a GPU
     wait_seconds: Seconds = 0
-    model: str | None = None  # the plan's when absent
 
 
 class Claimed(Message):
@@ -169,6 +179,7 @@ class Claimed(Message):
     token: int
     attempt: int
     is_last_attempt: bool
+    kind: str
     model: str
     values: dict[str, Any]
     has_input: bool

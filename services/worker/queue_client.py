@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from bootstrap.launch.listener import is_loopback
 from services.worker.protocol import (
@@ -60,9 +61,11 @@ class RemoteQueue:
     async def report(self, report: WorkerReport) -> None:
         await self._post(f"/internal/workers/{self._worker}/state", report)
 
-    async def claim(self) -> Claimed | None:
-        """The next job; None when there was none for a while."""
-        claim = Claim(worker=self._worker, wait_seconds=CLAIM_SECONDS)
+    async def claim(self, plan: Plan) -> Claimed | None:
+        """The next job that this plan can make; None when there was none for a while."""
+        claim = Claim(
+            worker=self._worker, models=(plan.model,), vram_gib=plan.vram_gib, wait_seconds=CLAIM_SECONDS
+        )
         answer = await self._post("/internal/claim", claim)
         return None if answer.status_code == 204 else Claimed.model_validate_json(answer.content)
 

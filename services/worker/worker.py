@@ -50,7 +50,7 @@ class Worker:
         self._queue = queue
         self._engine = engine
         self._scratch = self._plan.data_dir / "cache" / "scratch" / name
-        self._report = WorkerReport(state="loading", profile=self._plan.profile)
+        self._report = WorkerReport(state="loading", profile=self._plan.profile, plan=self._plan)
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
         self._deaths = 0
@@ -133,7 +133,7 @@ class Worker:
 
     async def _next(self, child: ChildProcess) -> Claimed | None:
         """The next job. A child that dies meanwhile is noticed at once."""
-        claim = asyncio.create_task(self._queue.claim())
+        claim = asyncio.create_task(self._queue.claim(self._plan))
         listen = asyncio.create_task(child.receive())
         try:
             await self._unless_stopped(_first(claim, listen))
@@ -202,7 +202,7 @@ class Worker:
         self._change(WorkerReport(state="failed", failure=Problem(problem=problem, fix=fix)))
 
     def _change(self, report: WorkerReport) -> None:
-        self._report = report.model_copy(update={"profile": self._plan.profile})
+        self._report = report.model_copy(update={"profile": self._plan.profile, "plan": self._plan})
         self._changed.set()
 
     async def _keep_reporting(self) -> None:

@@ -19,9 +19,7 @@ MAX_KEY_LENGTH = 255
 
 async def from_request(request: Request, context: Context) -> Job:
     """A new job, or the one that the same request made before. Raises ``ApiError`` or ``RequestError``."""
-    plan = create.plan_of(context)
-    given = await body.read(request, max_image_bytes=context.settings.max_image_bytes)
-    _check_model(given, plan)
+    given, plan = await _read(request, context)
     asked = parameters.parse(given.fields, also_known=body.OWN_FIELDS)
     once = _once(request, given, asked)
     known = await create.known(context, given.user, once)
@@ -35,9 +33,7 @@ async def from_request(request: Request, context: Context) -> Job:
 
 async def remix(request: Request, source: Job, context: Context) -> Job:
     """The same again with what is changed; with a new seed where no new prompt can change the clip."""
-    plan = create.plan_of(context)
-    given = await body.read(request, max_image_bytes=context.settings.max_image_bytes)
-    _check_model(given, plan)
+    given, plan = await _read(request, context)
     changes = parameters.parse(given.fields, also_known=body.OWN_FIELDS)
     asked = _changed(source, changes, plan)
     picture = await create.picture(context, given.image)
@@ -61,9 +57,12 @@ def _changed(source: Job, changes: Parameters, plan: Plan) -> Parameters:
     return Parameters.model_validate(old | new)
 
 
-def _check_model(given: Body, plan: Plan) -> None:
-    if given.model not in (None, plan.model):
-        raise refusals.other_model(given.model, fix=f"leave model out, or give {plan.model!r}")
+async def _read(request: Request, context: Context) -> tuple[Body, Plan]:
+    """The body, and the plan of the model that it asks for."""
+    await context.fleet.refresh()
+    create.plan_of(context)  # refused before the body, which may be large, is read
+    given = await body.read(request, max_image_bytes=context.settings.max_image_bytes)
+    return given, create.plan_of(context, given.model)
 
 
 def _once(request: Request, given: Body, asked: Parameters) -> Once | None:

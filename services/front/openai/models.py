@@ -14,17 +14,18 @@ from services.parameters import families
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-@router.get("", summary="The model that runs here")
+@router.get("", summary="The models that run here")
 async def list_models(context: Shared) -> dict[str, Any]:
-    plan = context.boot.plan()
-    return {"object": "list", "data": [_model(plan, context)] if plan else []}
+    await context.fleet.refresh()
+    return {"object": "list", "data": [_model(plan, context) for plan in context.fleet.plans().values()]}
 
 
-@router.get("/{model}", summary="The model, if it is the one")
+@router.get("/{model}", summary="One of them")
 async def retrieve_model(model: str, context: Shared) -> dict[str, Any]:
-    plan = context.boot.plan()
-    if plan is None or plan.model != model:
-        raise refusals.other_model(model, fix="GET /v1/models says which does")
+    await context.fleet.refresh()
+    plan = context.fleet.plans().get(model)
+    if plan is None:
+        raise refusals.other_model(model, fix="GET /v1/models says which do")
     return _model(plan, context)
 
 

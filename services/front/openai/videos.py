@@ -150,9 +150,9 @@ async def _video(job: Job, context: Context) -> Video:
     settings = context.settings
     if job.status != "queued":
         return schemas.video(job, keep_seconds=settings.keep_seconds)
-    plan = context.boot.plan()
-    if plan is not None and plan.model != job.model:
-        waits = f"it waits for the model {job.model}; {plan.model} runs here now"
+    plans = context.fleet.plans()
+    if plans and job.model not in plans:
+        waits = f"it waits for the model {job.model}; {' and '.join(plans)} runs here now"
         return schemas.video(
             replace(job, warnings=[*job.warnings, waits]), keep_seconds=settings.keep_seconds
         )

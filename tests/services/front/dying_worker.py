@@ -14,7 +14,9 @@ import httpx
 def main(url: str, token: str, name: str, clip: Path) -> None:
     http = httpx.Client(base_url=f"{url}/internal", headers={"Authorization": f"Bearer {token}"}, timeout=30)
     while True:
-        answer = http.post("/claim", json={"worker": name, "wait_seconds": 1}).raise_for_status()
+        answer = http.post(
+            "/claim", json={"worker": name, "models": ["demo-wan"], "wait_seconds": 1}
+        ).raise_for_status()
         if answer.status_code == 204:
             return
         job = answer.json()

@@ -68,6 +68,7 @@ class Front:
 
     def plan(self, model: dict[str, Any]) -> None:
         plan(model, self.data_dir).write(self.data_dir / "plan.json")
+        self.worker.models = [model["model"]]
 
     def boot(self, **document: Any) -> None:
         part = self.data_dir / "boot.tmp"
@@ -84,6 +85,7 @@ class Hand:
 
     def __init__(self, url: str, token: str, name: str = "box-0") -> None:
         self.name = name
+        self.models: list[str] = []
         self.http = httpx.Client(
             base_url=f"{url}/internal", headers={"Authorization": f"Bearer {token}"}, timeout=40
         )
@@ -92,7 +94,8 @@ class Hand:
         self.http.post(f"/workers/{self.name}/state", json={"state": state, **more}).raise_for_status()
 
     def claim(self, wait_seconds: float = 0, name: str | None = None) -> dict[str, Any] | None:
-        answer = self.http.post("/claim", json={"worker": name or self.name, "wait_seconds": wait_seconds})
+        claim = {"worker": name or self.name, "models": self.models, "wait_seconds": wait_seconds}
+        answer = self.http.post("/claim", json=claim)
         answer.raise_for_status()
         return None if answer.status_code == 204 else answer.json()
 

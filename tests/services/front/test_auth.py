@@ -127,7 +127,7 @@ def test_a_token_that_is_there_is_kept(tmp_path: Path) -> None:
 
 
 def test_worker_verbs_take_the_workers_token_only(svd: Front) -> None:
-    body = {"worker": "w", "wait_seconds": 0}
+    body = {"worker": "w", "models": [], "wait_seconds": 0}
     assert svd.people.post("/internal/claim", json=body).status_code == 401
     assert svd.anybody.post("/internal/claim", json=body).status_code == 401
     assert svd.worker.http.post("/claim", json=body).status_code == 204

@@ -56,7 +56,9 @@ def test_a_worker_that_has_gone_is_given_nothing(wan: Front) -> None:
     import httpx
 
     with pytest.raises(httpx.ReadTimeout):
-        wan.worker.http.post("/claim", json={"worker": "gone", "wait_seconds": 20}, timeout=0.3)
+        wan.worker.http.post(
+            "/claim", json={"worker": "gone", "models": ["demo-wan"], "wait_seconds": 20}, timeout=0.3
+        )
     time.sleep(1.5)  # the front looks once a second
     ask(wan)
     assert wan.worker.claimed("here")["attempt"] == 1

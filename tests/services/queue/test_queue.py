@@ -9,7 +9,16 @@ from itertools import count
 
 import pytest
 
-from services.queue.job import LEASE_SECONDS, MAX_ATTEMPTS, Job, KeyReused, NewJob, NotFound, QueueFull
+from services.queue.job import (
+    LEASE_SECONDS,
+    MAX_ATTEMPTS,
+    Abilities,
+    Job,
+    KeyReused,
+    NewJob,
+    NotFound,
+    QueueFull,
+)
 from services.queue.queue import Queue
 
 MODEL = "demo"
@@ -53,7 +62,7 @@ def ask(queue: Queue, clock: Clock) -> Callable[..., Job]:
 
 def claim(queue: Queue, clock: Clock, worker: str = "w") -> Job | None:
     clock.sleep(1)
-    return queue.claim(worker, model=MODEL)
+    return queue.claim(worker, Abilities((MODEL,)))
 
 
 def claimed(queue: Queue, clock: Clock, worker: str = "w") -> Job:
@@ -87,7 +96,7 @@ def test_an_empty_queue_gives_nothing(queue: Queue, clock: Clock) -> None:
 
 def test_a_worker_gets_no_job_of_another_model(queue: Queue, ask: Callable[..., Job]) -> None:
     ask()
-    assert queue.claim("w", model="wan22") is None
+    assert queue.claim("w", Abilities(("wan22",))) is None
 
 
 def test_a_lease_that_ran_out_runs_again_before_younger_jobs(
@@ -301,7 +310,7 @@ def test_every_job_is_given_to_one_worker_only(queue: Queue) -> None:
 
     def work(worker: int) -> list[str]:
         mine = []
-        while (job := queue.claim(f"w{worker}", model=MODEL)) is not None:
+        while (job := queue.claim(f"w{worker}", Abilities((MODEL,)))) is not None:
             mine.append(job.id)
             finish(queue, job)
         return mine
@@ -419,3 +428,26 @@ def test_the_figures_are_those_of_the_jobs(queue: Queue, clock: Clock, ask: Call
     assert queue.typical_seconds(MODEL) == 15
     assert queue.ahead(last) == 2
     assert queue.counts() == {"queued": 3, "in_progress": 0, "completed": 2, "failed": 0}
+
+
+def test_a_worker_gets_only_what_it_can_make(queue: Queue, ask: Callable[..., Job]) -> None:
+    ask("large", min_vram_gib=80.0)
+    ask("join", kind="join", parent="film")
+    ask("clip")
+    small = Abilities((MODEL,), vram_gib=24.0)
+    job = queue.claim("small", small)
+    assert job is not None
+    assert (job.id, job.kind, job.parent) == ("clip", "clip", None)
+    assert queue.claim("small-2", small) is None
+    assert queue.claim("without", Abilities((MODEL,))) is None
+    joiner = queue.claim("joiner", Abilities((MODEL,), kinds=("join",)))
+    assert joiner is not None
+    assert (joiner.id, joiner.parent) == ("join", "film")
+    large = queue.claim("large", Abilities(("other", MODEL), vram_gib=80.0))
+    assert large is not None
+    assert (large.id, large.min_vram_gib) == ("large", 80.0)
+
+
+def test_a_worker_of_no_model_gets_nothing(queue: Queue, ask: Callable[..., Job]) -> None:
+    ask("clip")
+    assert queue.claim("w", Abilities(())) is None

@@ -13,10 +13,17 @@ from sqlalchemy import Column, MetaData, Table, create_engine, insert
 
 from bootstrap.errors import KitError
 from services.queue import rows, table
-from services.queue.job import NewJob
+from services.queue.job import Abilities, NewJob
 from services.queue.queue import Queue
 
-LATER = ("eta_seconds", "fingerprint", "content_name")  # as if these had been added since
+LATER = (
+    "eta_seconds",
+    "fingerprint",
+    "content_name",
+    "kind",
+    "parent",
+    "min_vram_gib",
+)  # as if these had been added since
 
 
 def written_by_an_older_kit(url: str) -> None:
@@ -38,9 +45,10 @@ def _copied(column: Column[object]) -> Column[object]:
 def test_a_database_of_an_older_kit_is_brought_up_to_date_and_keeps_its_jobs(url: str) -> None:
     written_by_an_older_kit(url)
     queue = Queue(url)
-    job = queue.claim("w", model="demo")
+    job = queue.claim("w", Abilities(("demo",)))
     assert job is not None
     assert (job.id, job.eta_seconds, job.fingerprint) == ("old", None, None)
+    assert (job.kind, job.parent, job.min_vram_gib) == ("clip", None, None)
     assert queue.beat("old", job.token, eta_seconds=3.5) is not None
     assert queue.complete("old", job.token, content_name="content-1.mp4", metadata={})
     queue.enqueue(NewJob("new", "demo", {}, fingerprint="f"), max_queued=10)

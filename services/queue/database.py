@@ -1,0 +1,58 @@
+"""Transactions on the queue's database, and what its errors mean."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from bootstrap.errors import KitError
+from services.queue.job import DatabaseDown
+from services.queue.table import connect
+
+log = logging.getLogger("kinokit.front")
+
+
+class Database:
+    """Raises ``DatabaseDown`` when it does not answer, ``KitError`` when it cannot be read at all."""
+
+    def __init__(self, url: str) -> None:
+        with _answering():
+            self._engine = connect(url)
+        self._reader = self._engine.execution_options(reads_only=True)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        with _answering(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        with _answering(), self._reader.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, "the disk is full") from None
+        log.warning("the database does not answer (%s)", type(error.orig).__name__)
+        raise DatabaseDown from None
+    except DatabaseError as error:
+        if type(error.orig) is not sqlite3.DatabaseError:
+            raise
+        raise KitError(
+            f"the queue's database is damaged: {error.orig}",
+            fix="move jobs.db away from the data directory and start again; the clips stay in jobs/",
+        ) from None
