@@ -154,7 +154,7 @@ class Follower:
         minutes, stop = self._settings.idle_stop_minutes, self._location.platform.stop(os.environ)
         self._terminal.say(f"nothing to do for {minutes:g} minutes: {stop.description}")
         log.warning("idle for %g minutes: %s", minutes, stop.description)
-        if self._location.platform.NAME in ("bare", "docker"):
+        if not self._location.platform.IS_RENTED:
             self._end()
         elif not await asyncio.to_thread(platforms.stop_box, stop, os.environ):
             self._terminal.say("this box could not stop itself and goes on costing money: stop it yourself")

@@ -24,6 +24,7 @@ from bootstrap.launch.listener import Bound
 from bootstrap.launch.processes import Processes, box_name
 from bootstrap.launch.steps import BootFailed
 from bootstrap.launch.timeline import PACKAGES, START
+from bootstrap.platforms import Platform
 from bootstrap.settings import Settings
 from bootstrap.terminal import Terminal
 
@@ -176,7 +177,7 @@ class Run:
     async def _boot_failed(self, failed: BootFailed) -> None:
         """On one's own machine a choice that cannot be ends it; a rented box goes on to show its page."""
         self._has_failed = True
-        page_is_all = only_the_page_is_seen(self._location.platform.NAME, os.getppid())
+        page_is_all = only_the_page_is_seen(self._location.platform, os.getppid())
         ends = failed.phase in ("detect", "choose") and not page_is_all
         self._document.fail(failed.phase, failed, ends=ends)
         self._document.timeline.close()
@@ -220,9 +221,9 @@ class Run:
         log.info("ended")
 
 
-def only_the_page_is_seen(platform: str, parent_pid: int) -> bool:
+def only_the_page_is_seen(platform: Platform, parent_pid: int) -> bool:
     """On a marketplace, and where the kit is a container's own command: nobody looks at a terminal."""
-    return platform not in ("bare", "docker") or (platform == "docker" and parent_pid <= 1)
+    return platform.IS_RENTED or (platform.NAME == "docker" and parent_pid <= 1)
 
 
 async def _in_thread(work: Callable[[], Result], *, name: str) -> Result:

@@ -39,6 +39,7 @@ class Platform(Protocol):
 
     NAME: str  # the folder's, with "-" for "_"
     TITLE: str  # as people write it
+    IS_RENTED: bool  # a machine that costs money until somebody ends it
     # The platform's proxy cuts a request that takes longer; None where there is none, or no limit is known.
     PROXY_TIMEOUT_SECONDS: float | None
     # Where nothing in the container names its address: the first visit does, under this domain.

@@ -6,6 +6,7 @@ from bootstrap.platforms.base import Env, Stop, no_direct_port
 
 NAME = "bare"
 TITLE = "this machine"
+IS_RENTED = False
 PROXY_TIMEOUT_SECONDS: float | None = None
 ADDRESS_DOMAIN: str | None = None
 SETTINGS: dict[str, str] = {}

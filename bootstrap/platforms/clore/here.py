@@ -8,6 +8,7 @@ from bootstrap.platforms.base import Env, Stop, no_direct_port
 
 NAME = "clore"
 TITLE = "Clore.ai"
+IS_RENTED = True
 PROXY_TIMEOUT_SECONDS: float | None = None  # a reverse proxy is there, its limit is not documented
 ADDRESS_DOMAIN: str | None = ".clorecloud.net"
 SETTINGS: dict[str, str] = {}

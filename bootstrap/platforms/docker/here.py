@@ -9,6 +9,7 @@ from bootstrap.platforms.base import Env, Stop, no_direct_port
 
 NAME = "docker"
 TITLE = "Docker"
+IS_RENTED = False
 PROXY_TIMEOUT_SECONDS: float | None = None
 ADDRESS_DOMAIN: str | None = None
 SETTINGS: dict[str, str] = {}

@@ -7,6 +7,7 @@ from bootstrap.platforms.runpod_serverless import here as serverless
 
 NAME = "runpod"
 TITLE = "RunPod"
+IS_RENTED = True
 PROXY_TIMEOUT_SECONDS: float | None = 100.0  # then the proxy answers 524 instead
 ADDRESS_DOMAIN: str | None = None
 SETTINGS: dict[str, str] = {}

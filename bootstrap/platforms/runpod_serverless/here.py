@@ -6,6 +6,7 @@ from bootstrap.platforms.base import Env, Stop, no_direct_port
 
 NAME = "runpod-serverless"
 TITLE = "RunPod serverless"
+IS_RENTED = True
 # Of a load-balancing endpoint; a queue endpoint has its own limits.
 PROXY_TIMEOUT_SECONDS: float | None = 330.0
 ADDRESS_DOMAIN: str | None = None

@@ -6,6 +6,7 @@ from bootstrap.platforms.base import Env, Stop, StopRequest, no_direct_port
 
 NAME = "vast"
 TITLE = "Vast.ai"
+IS_RENTED = True
 PROXY_TIMEOUT_SECONDS: float | None = None  # ports are mapped as they are
 ADDRESS_DOMAIN: str | None = None
 SETTINGS = {"token": "OPEN_BUTTON_TOKEN"}  # the Open button opens the page with ?token= and this value

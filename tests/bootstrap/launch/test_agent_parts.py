@@ -23,6 +23,7 @@ from bootstrap.launch.idle import Idle
 from bootstrap.launch.listener import Bound
 from bootstrap.launch.processes import Processes
 from bootstrap.launch.run import Run, only_the_page_is_seen
+from bootstrap.platforms import PLATFORMS
 from bootstrap.settings import Settings
 from tests.support.ports import free_port
 
@@ -176,7 +177,7 @@ def test_a_terminal_gets_one_line_that_changes() -> None:
 def test_only_a_rented_box_or_a_container_shows_its_page_alone(
     platform: str, parent: int, only_page: bool
 ) -> None:
-    assert only_the_page_is_seen(platform, parent) is only_page
+    assert only_the_page_is_seen(PLATFORMS[platform], parent) is only_page
 
 
 def test_idleness_counts_from_the_last_work() -> None:

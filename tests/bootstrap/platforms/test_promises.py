@@ -31,6 +31,7 @@ def test_a_platform_has_every_name_of_the_protocol(name: str) -> None:
     platform = registry.PLATFORMS[name]
     assert name == platform.NAME
     assert platform.TITLE
+    assert platform.IS_RENTED is (name not in registry.ASKED_LAST)
     assert platform.PROXY_TIMEOUT_SECONDS is None or platform.PROXY_TIMEOUT_SECONDS > 30
     assert platform.ADDRESS_DOMAIN is None or platform.ADDRESS_DOMAIN.startswith(".")
     assert set(platform.SETTINGS) <= set(settings.Settings.model_fields)

@@ -10,6 +10,7 @@ from bootstrap.platforms.base import Env, Stop
 
 NAME = "toy-cloud"
 TITLE = "Toy Cloud"
+IS_RENTED = True
 PROXY_TIMEOUT_SECONDS: float | None = 45.0
 ADDRESS_DOMAIN: str | None = ".toy.example"
 SETTINGS = {"model": "TOY_MODEL"}
