@@ -159,6 +159,7 @@ def worker_environment(plan: Plan, group: tuple[str, ...], env: Mapping[str, str
         "CUDA_VISIBLE_DEVICES": ",".join(group),
         "TRITON_CACHE_DIR": env.get("TRITON_CACHE_DIR") or str(cache / "triton"),
         "TORCHINDUCTOR_CACHE_DIR": env.get("TORCHINDUCTOR_CACHE_DIR") or str(cache / "inductor"),
+        "KINOKIT_KERNELS_DIR": env.get("KINOKIT_KERNELS_DIR") or str(cache / "kernels"),
         # Clips of different sizes would leave gaps: the profiles' memory numbers were measured with this.
         "PYTORCH_CUDA_ALLOC_CONF": env.get("PYTORCH_CUDA_ALLOC_CONF") or "expandable_segments:True",
         "PYTHONUNBUFFERED": "1",

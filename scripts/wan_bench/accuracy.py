@@ -22,6 +22,7 @@ def accuracy(options: argparse.Namespace) -> None:
     import subprocess
     import tempfile
 
+    from services.engines.base import Start
     from services.engines.wan import engine as engines
     from tests.checkpoints import wan as tiny
     from tests.services.engines import test_wan as reference
@@ -56,7 +57,7 @@ def accuracy(options: argparse.Namespace) -> None:
             for name, settings in (("exact", {"matmul": "exact"}), ("fast", {"matmul": "fp8"})):
                 made = engines.load(
                     made_files.plan(device=device.NAME, settings={**settings, "text_encoder": "resident"}),
-                    quiet,
+                    Start(quiet),
                 )
                 text, noise = made.text.encode(values["prompt"]), made._noise(Values.of(values))
                 if wanted is None:

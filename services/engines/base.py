@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from services.engines.start.background import Background
+from services.engines.start.spans import Spans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,11 +50,17 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Start:
-    """What an engine is loaded with besides its plan: where to report, and its place among the processes."""
+    """What an engine is prepared and loaded with besides its plan, once in a process."""
 
     report: Report
     rank: int = 0  # 0 is the one that hands the frames over
     world: int = 1  # processes that make one clip together
+    spans: Spans = field(default_factory=Spans)
+
+    @cached_property
+    def background(self) -> Background:
+        """What is done beside the loading."""
+        return Background(self.spans)
 
 
 class Engine(Protocol):
@@ -68,12 +78,12 @@ class Engine(Protocol):
 class EngineModule(Protocol):
     """An engine's package, e.g. ``services.engines.svd``."""
 
-    def prepare(self, plan: Plan) -> None:
+    def prepare(self, plan: Plan, start: Start) -> None:
         """What takes its time and needs no weights, called while they still arrive."""
 
     def load(self, plan: Plan, start: Start) -> Engine:
         """Put the model where the plan's profile wants it, each part when ``Arriving`` says it is there."""
 
 
-def nothing_to_prepare(plan: Plan) -> None:
+def nothing_to_prepare(plan: Plan, start: Start) -> None:
     """An engine without preparation says ``prepare = base.nothing_to_prepare``."""

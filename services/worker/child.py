@@ -15,8 +15,8 @@ from typing import cast
 
 from bootstrap.choose.plan import Plan
 from services.engines.base import Cancel, Engine, EngineModule, Start
-from services.engines.start import spans
 from services.engines.start.files import Arriving
+from services.engines.start.spans import Spans
 from services.parameters.values import Values
 from services.worker import failure
 from services.worker.channel import Channel
@@ -28,36 +28,44 @@ log = logging.getLogger("kinokit.child")
 FAULT_EXIT = 71  # the GPU's context is broken: only a new process can use it
 
 
-def prepare(plan: Plan, channel: Channel, engine_module: str | None = None) -> None:
+def begin(channel: Channel) -> Start:
+    """What this start is spent on is reported with its progress."""
+    spans = Spans()
+
+    def report(stage: str, done: int, total: int) -> None:
+        progress = min(1.0, done / total) if total else None
+        channel.report(stage, Loading(detail=stage, progress=progress, timings=_timings(spans)))
+
+    return Start(report, spans=spans)
+
+
+def prepare(plan: Plan, channel: Channel, start: Start, engine_module: str | None = None) -> None:
     """What needs no weights, done while they arrive. What fails here fails in ``load`` too."""
     channel.send(Loading(detail=f"starting the {plan.family.name} engine"))
-    with suppress(Exception), spans.span("imports"):
+    with suppress(Exception), start.spans.span("imports"):
         module = _module(plan, engine_module)
-        module.prepare(plan)
+        module.prepare(plan, start)
         from services.video import encode, fit, metadata  # noqa: F401 - PyAV and Pillow, for the first clip
 
 
-def load(plan: Plan, channel: Channel, engine_module: str | None = None) -> Engine | None:
+def load(plan: Plan, channel: Channel, start: Start, engine_module: str | None = None) -> Engine | None:
     """The engine, or None when it cannot be loaded; the parent learns either.
 
     Files are loaded as they arrive; the engine is ready when the last one has, needed or not.
     """
     started = time.monotonic()
-
-    def report(stage: str, done: int, total: int) -> None:
-        progress = min(1.0, done / total) if total else None
-        channel.report(stage, Loading(detail=stage, progress=progress, timings=_timings()))
-
     try:
-        with spans.span("load"):
-            engine = _module(plan, engine_module).load(plan, Start(report))
-            Arriving(plan.arrivals, report).wait_for_all()
+        with start.spans.span("load"):
+            engine = _module(plan, engine_module).load(plan, start)
+            Arriving(plan.arrivals, start).wait_for_all()
     except Exception as error:
         log.exception("the model cannot be loaded")
         channel.send(failure.of_load(plan, error))
         return None
     seconds = round(time.monotonic() - started, 2)
-    channel.send(Ready(detail=f"{plan.model} loaded in {seconds:.1f} s", timings=_timings(seconds)))
+    channel.send(
+        Ready(detail=f"{plan.model} loaded in {seconds:.1f} s", timings=_timings(start.spans, seconds))
+    )
     return engine
 
 
@@ -66,7 +74,7 @@ def _module(plan: Plan, engine_module: str | None) -> EngineModule:
     return cast(EngineModule, found)
 
 
-def _timings(load_seconds: float | None = None) -> Timings:
+def _timings(spans: Spans, load_seconds: float | None = None) -> Timings:
     return Timings.model_validate({"load_seconds": load_seconds, "spans": spans.so_far()})
 
 
@@ -151,8 +159,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     channel = Channel(socket.socket(fileno=arguments.fd))
     plan = Plan.read(arguments.plan)
-    prepare(plan, channel, arguments.engine)
-    engine = load(plan, channel, arguments.engine)
+    start = begin(channel)
+    prepare(plan, channel, start, arguments.engine)
+    engine = load(plan, channel, start, arguments.engine)
     if engine is None:
         sys.exit(1)
     serve(engine, plan, channel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ THREADS = 128 + 128 * GROUPS
 SHARED_BYTES = QUERIES * HEAD + 2 * STAGES * KEYS * HEAD + 8 * (1 + 4 * STAGES)
 LOG2_E = 1.4426950408889634
 FP8_LARGEST = 448.0
+CACHE_VARIABLE = "KINOKIT_KERNELS_DIR"  # where compiled code is kept between boots
 SAMPLED = 16  # every so many rows make the means: any constant may be taken off, near the mean is best
 
 
@@ -107,22 +109,14 @@ def _wrapper(shape: str, array: str, kind: str, count: int, left: str, inputs: s
     )
 
 
-_cache_folder: Path | None = None
-
-
-def keep_in(folder: Path) -> None:
-    """Where compiled code is kept between boots."""
-    global _cache_folder
-    _cache_folder = folder
-
-
 @cache
 def _kernel(device: int) -> Any:
     from cuda.bindings import driver
 
     _, major, minor = _version()
     name = hashlib.sha256(f"{source()}{major}.{minor}".encode()).hexdigest()[:16]
-    kept = _cache_folder / f"attention_sm90_{name}.cubin" if _cache_folder else None
+    folder = os.environ.get(CACHE_VARIABLE)
+    kept = Path(folder, f"attention_sm90_{name}.cubin") if folder else None
     image = kept.read_bytes() if kept and kept.is_file() else None
     if image is None:
         image = _compile(source())

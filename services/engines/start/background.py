@@ -6,39 +6,42 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from services.engines.start import spans
+from services.engines.start.spans import Spans
 
-log = logging.getLogger("kinokit.aside")
+log = logging.getLogger("kinokit.background")
 
 # Of the GPU that must be free: a part takes up to 6 GiB with small profiles, and loading comes first.
 ROOM_BYTES = 10 * 1024**3
 
-_pool = ThreadPoolExecutor(1, "aside")
-_begun: list[Future[None]] = []
 
+class Background:
+    """The work of one start."""
 
-def do(name: str, step: Callable[[], object]) -> None:
-    """``name`` is for the boot's timeline. What fails is done again by the clip, which says what is wrong."""
-    _begun.append(_pool.submit(_guarded, name, step))
+    def __init__(self, spans: Spans) -> None:
+        self._spans = spans
+        self._pool = ThreadPoolExecutor(1, "background")
+        self._begun: list[Future[None]] = []
 
+    def do(self, name: str, step: Callable[[], object]) -> None:
+        """``name`` is for the timeline. What fails is done again by the clip, which says what is wrong."""
+        self._begun.append(self._pool.submit(self._guarded, name, step))
 
-def finish() -> None:
-    """Wait for all of it: a clip wants the memory back."""
-    wait(_begun)
-    _begun.clear()
+    def finish(self) -> None:
+        """Wait for all of it: a clip wants the memory back."""
+        wait(self._begun)
+        self._begun.clear()
 
+    def _guarded(self, name: str, step: Callable[[], object]) -> None:
+        import torch
 
-def _guarded(name: str, step: Callable[[], object]) -> None:
-    import torch
-
-    if torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < ROOM_BYTES:
-        log.info("did not %s ahead of the first clip: less than 10 GiB of the GPU are free", name)
-        return
-    try:
-        with spans.span(name), torch.inference_mode():
-            step()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-                torch.cuda.empty_cache()
-    except Exception:
-        log.warning("could not %s ahead of the first clip", name, exc_info=True)
+        if torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < ROOM_BYTES:
+            log.info("did not %s ahead of the first clip: less than 10 GiB of the GPU are free", name)
+            return
+        try:
+            with self._spans.span(name), torch.inference_mode():
+                step()
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                    torch.cuda.empty_cache()
+        except Exception:
+            log.warning("could not %s ahead of the first clip", name, exc_info=True)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from bootstrap.launch import arrivals
 from bootstrap.launch.arrivals import Arrivals
-from services.engines.base import Report
-from services.engines.start import spans
+from services.engines.base import Start
 
 LOOK_SECONDS = 0.05
 
@@ -17,11 +16,11 @@ LOOK_SECONDS = 0.05
 class Arriving:
     """Waits for files. Raises the download's own ``KitError`` when what is waited for does not come."""
 
-    def __init__(self, document: Path | None, report: Report) -> None:
+    def __init__(self, document: Path | None, start: Start) -> None:
         """``document`` is ``plan.arrivals``, which the boot writes before it starts whoever reads it; without
         one every file that is asked for is there."""
         self._document = document
-        self._report = report
+        self._start = start
         self._now = Arrivals({})
         self._look()
 
@@ -62,10 +61,10 @@ class Arriving:
             if arrived:
                 if before:
                     last = before[arrived[0]][-1]  # the file that ended the wait
-                    spans.add(f"wait for {last}", began, time.time(), waited_for=last)
+                    self._start.spans.add(f"wait for {last}", began, time.time(), waited_for=last)
                 return arrived
             if not before:
-                self._report("waiting for the weights", 0, 0)
+                self._start.report("waiting for the weights", 0, 0)
             before = missing
             time.sleep(LOOK_SECONDS)
             self._look()

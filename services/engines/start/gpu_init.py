@@ -6,24 +6,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from services.engines.start import spans
+from services.engines.start.spans import Spans
 
 
 @contextmanager
-def awake(device: str) -> Iterator[None]:
+def initialised(device: str, spans: Spans) -> Iterator[None]:
     """Import torch; on "cuda" the GPU starts beside what is done inside, and has started at its end."""
     with spans.span("import torch"):
         import torch  # noqa: F401
     if device != "cuda":
         yield
         return
-    thread = threading.Thread(target=_start_gpu, name="start the GPU", daemon=True)
+    thread = threading.Thread(target=_start_gpu, args=(spans,), name="start the GPU", daemon=True)
     thread.start()
     yield
     thread.join()
 
 
-def _start_gpu() -> None:
+def _start_gpu(spans: Spans) -> None:
     """The context and the libraries' handles: seconds on a cold box. What fails here fails in ``load``."""
     import torch
 

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from services.engines.base import Engine, Start
 
 
-def prepare(plan: Plan) -> None:
+def prepare(plan: Plan, start: Start) -> None:
     """Import all that ``load`` and the first clip need, and start the GPU; needs no weights."""
-    from services.engines.start import gpu_init, spans
+    from services.engines.start import gpu_init
 
-    with gpu_init.awake(plan.device), spans.span("import the engine"):
+    with gpu_init.initialised(plan.device, start.spans), start.spans.span("import the engine"):
         from services.engines.svd import engine  # noqa: F401
 
 
@@ -25,4 +25,4 @@ def load(plan: Plan, start: Start) -> Engine:
     """
     from services.engines.svd import engine  # here, so that asking for limits or presets never imports torch
 
-    return engine.load(plan, start.report)
+    return engine.load(plan, start)

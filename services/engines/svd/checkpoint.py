@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from bootstrap.errors import KitError
-from services.engines.base import Report
+from services.engines.base import Start
 from services.engines.start.files import Arriving
 from services.engines.svd.modules.image_encoder import CLIPVisionModelWithProjection
 from services.engines.svd.modules.unet import UNetSpatioTemporalConditionModel
@@ -44,7 +44,7 @@ class Checkpoint:
 
 
 def read(
-    folder: Path, device: torch.device, dtype: torch.dtype, arriving: Arriving, report: Report
+    folder: Path, device: torch.device, dtype: torch.dtype, arriving: Arriving, start: Start
 ) -> Checkpoint:
     """Read all parts of ``folder`` to ``device``, each as soon as it is there.
 
@@ -54,16 +54,16 @@ def read(
     files = {part: _weights(folder, part, arriving) for part in CLASSES}
     total = sum(map(arriving.nbytes, files.values()))
     done = 0
-    loader = Loader(device)
+    loader = Loader(device, spans=start.spans)
     models: dict[str, Any] = {}
     parts = {part: (file, folder / part / CONFIG) for part, file in files.items()}
     for batch in arriving.batches(parts):
         for part in batch:
-            report("load", done, total)
+            start.report("load", done, total)
             file, config = parts[part]
             models[part] = _fill(CLASSES[part], _config(config), file, loader, device, dtype)
             done += arriving.nbytes(file)
-            report("load", done, total)
+            start.report("load", done, total)
     others = (folder / "feature_extractor" / "preprocessor_config.json", folder / "scheduler" / SCHEDULER)
     arriving.wait(*others)
     processor, scheduler = map(_config, others)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from services.engines import photo as photos
-from services.engines.base import Cancelled, Report
+from services.engines.base import Cancelled, Report, Start
 from services.engines.memory import OomAsError
 from services.engines.start.files import Arriving
 from services.engines.svd import checkpoint as checkpoints
@@ -28,7 +28,7 @@ from services.parameters.values import Values
 FRAMES_AT_THE_END = 4  # of the last layers, so that encoding starts early
 
 
-def load(plan: Plan, report: Report) -> SvdEngine:
+def load(plan: Plan, start: Start) -> SvdEngine:
     settings = Settings.of(plan)
     device = torch.device(plan.device)
     if device.type == "cuda":
@@ -40,8 +40,9 @@ def load(plan: Plan, report: Report) -> SvdEngine:
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     # What is offloaded is put together in host memory; only its turn brings it to the GPU.
     first = device if settings.offload == "none" else torch.device("cpu")
-    arriving = Arriving(plan.arrivals, report)
-    checkpoint = checkpoints.read(plan.components["pipeline"], first, dtype, arriving, report)
+    checkpoint = checkpoints.read(
+        plan.components["pipeline"], first, dtype, Arriving(plan.arrivals, start), start
+    )
     return SvdEngine(checkpoint, device, settings)
 
 

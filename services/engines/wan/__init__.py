@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from services.engines.base import Engine, Start
 
 
-def prepare(plan: Plan) -> None:
+def prepare(plan: Plan, start: Start) -> None:
     """Import all that ``load`` and the first clip need, and start the GPU; needs no weights."""
-    from services.engines.start import gpu_init, spans
+    from services.engines.start import gpu_init
 
-    with gpu_init.awake(plan.device), spans.span("import the engine"):
+    with gpu_init.initialised(plan.device, start.spans), start.spans.span("import the engine"):
         from services.engines.wan import warmup
-    warmup.begin(plan)
+    warmup.begin(plan, start)
 
 
 def load(plan: Plan, start: Start) -> Engine:
@@ -25,9 +25,8 @@ def load(plan: Plan, start: Start) -> Engine:
         KitError: a file does not fit its role or the model; names the keys that are wrong.
         OutOfMemory: the profile does not fit the GPU.
     """
-    from services.engines.start import background
     from services.engines.wan import engine  # here, so that naming the family never imports torch
 
-    loaded = engine.load(plan, start.report)
-    background.finish()
+    loaded = engine.load(plan, start)
+    start.background.finish()
     return loaded

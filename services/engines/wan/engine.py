@@ -14,10 +14,8 @@ from torch import Tensor
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from services.engines import photo
-from services.engines.base import Cancel, Cancelled, Report
-from services.engines.kernels import hopper
+from services.engines.base import Cancel, Cancelled, Report, Start
 from services.engines.memory import HostCopy, OomAsError
-from services.engines.start import background
 from services.engines.start.files import Arriving
 from services.engines.wan import checks, component_configs, schedule, vae
 from services.engines.wan.experts import HIGH, LOW, Experts
@@ -30,17 +28,17 @@ SINGLE, TEXT, VAE = "transformer", "text_encoder", "vae"
 LORAS = {HIGH: "lora_high", LOW: "lora_low"}
 
 
-def load(plan: Plan, report: Report) -> WanEngine:
+def load(plan: Plan, start: Start) -> WanEngine:
     """Each part as soon as its files are there; what is there is checked before anything big is read."""
-    arriving = Arriving(plan.arrivals, report)
+    arriving = Arriving(plan.arrivals, start)
     if plan.config is not None:
         arriving.wait(Path(plan.config))
     configs = component_configs.configs(plan.config)
     shape, codec = configs["transformer"], configs["vae"]
     two_experts = configs["index"].get("boundary_ratio") is not None
     checks.check(plan.components, shape["in_channels"], codec["z_dim"], two_experts=two_experts)
-    keep_kernels(plan)
-    engine = WanEngine(plan, configs, component_configs.vocabulary(plan.components, arriving))
+    loader = Loader(torch.device(plan.device), spans=start.spans)
+    engine = WanEngine(plan, configs, component_configs.vocabulary(plan.components, arriving), loader)
     sizes = {part: sum(map(arriving.nbytes, files)) for part, files in engine.parts.items()}
     arrived: list[str] = []
     for batch in arriving.batches(engine.parts):
@@ -50,18 +48,12 @@ def load(plan: Plan, report: Report) -> WanEngine:
         checks.check_contents({role: file for role, file in plan.components.items() if file in there})
         engine.open(batch)
         if plan.device == "cuda" and VAE in batch:
-            background.do("prepare the decoder", lambda: engine.rehearse_decoding(plan.defaults))
-        engine.warm(_within(report, done, share, sum(sizes.values())))
+            start.background.do("prepare the decoder", lambda: engine.rehearse_decoding(plan.defaults))
+        engine.warm(_within(start.report, done, share, sum(sizes.values())))
         if plan.device == "cuda" and TEXT in batch:
-            background.do("prepare the text encoder", engine.text.rehearse)
-        report("load", done + share, sum(sizes.values()))
+            start.background.do("prepare the text encoder", engine.text.rehearse)
+        start.report("load", done + share, sum(sizes.values()))
     return engine
-
-
-def keep_kernels(plan: Plan) -> None:
-    """Compiled kernels stay on the data volume."""
-    if plan.device == "cuda":
-        hopper.keep_in(plan.data_dir / "cache" / "kernels")
 
 
 def _within(report: Report, before: int, share: int, total: int) -> Report:
@@ -79,14 +71,16 @@ class WanEngine:
     codec: vae.Codec
     text: TextEncoder
 
-    def __init__(self, plan: Plan, configs: Mapping[str, Any], vocabulary: Path | None) -> None:
+    def __init__(
+        self, plan: Plan, configs: Mapping[str, Any], vocabulary: Path | None, loader: Loader
+    ) -> None:
         """``parts`` says which files each part is made of. ``vocabulary`` may be among the text encoder's."""
         self._recipe = Recipe.of(plan)
         self._device = torch.device(plan.device)
         self._settings = Settings.of(plan)
         self._configs = configs
         self._vocabulary = vocabulary
-        self._loader = Loader(self._device)
+        self._loader = loader
         files = plan.components
         self._has_lora = "lora_high" in files
         self._default_lora = bool(plan.defaults.get("lora", self._has_lora))

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from bootstrap.choose.plan import Plan
+from services.engines.base import Start
 from services.engines.kernels import dispatch
-from services.engines.start import background
-from services.engines.wan import component_configs, engine, expert, fused
+from services.engines.wan import component_configs, expert, fused
 from services.engines.wan.settings import Settings
 from services.engines.wan.transformer import Transformer
 from services.engines.weights import linear
@@ -19,13 +19,12 @@ from services.engines.weights import linear
 TEXT_TOKENS = 512
 
 
-def begin(plan: Plan) -> None:
+def begin(plan: Plan, start: Start) -> None:
     """Beside all else, where there is anything to prepare: only the fused forward has kernels of ours."""
     device = torch.device(plan.device)
     if Settings.of(plan).matmul != "fp8" or not dispatch.has_fp8_products(device):
         return
-    engine.keep_kernels(plan)
-    background.do(
+    start.background.do(
         "prepare the kernels", lambda: forward(component_configs.configs(plan.config), plan.defaults, device)
     )
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from bootstrap.errors import KitError
-from services.engines.start import spans
+from services.engines.start.spans import Spans, file_name
 from services.engines.weights.safetensors import Stored, read_into
 
 CHUNK_BYTES = 16 * 1024**2
@@ -39,10 +39,19 @@ class _Chunk:
 class Loader:
     """Holds the threads' pinned buffers, so that the next load does not pay for them again."""
 
-    def __init__(self, device: torch.device, threads: int = THREADS, chunk_bytes: int = CHUNK_BYTES) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        threads: int = THREADS,
+        chunk_bytes: int = CHUNK_BYTES,
+        *,
+        spans: Spans | None = None,
+    ) -> None:
+        """``spans`` records when each file was read, and how much of it."""
         self._device = device
         self._threads = threads
         self._chunk_bytes = chunk_bytes
+        self._spans = spans
         self._buffers: list[list[Tensor]] = []
 
     def load(
@@ -52,7 +61,8 @@ class Loader:
         pairs = [(stored, target) for stored, target in wanted if stored.nbytes]
         began = time.time()
         self._move(pairs, done)
-        _record(pairs, began)
+        if self._spans is not None:
+            _record(pairs, began, self._spans)
 
     def _move(self, pairs: list[tuple[Stored, Tensor]], done: Callable[[int], None]) -> None:
         if self._device.type == "cuda":
@@ -98,13 +108,13 @@ class Loader:
             raise failures[0]
 
 
-def _record(pairs: list[tuple[Stored, Tensor]], began: float) -> None:
+def _record(pairs: list[tuple[Stored, Tensor]], began: float, spans: Spans) -> None:
     """The files of one call are read side by side, so each gets its whole time."""
     nbytes: dict[Path, int] = {}
     for stored, _ in pairs:
         nbytes[stored.path] = nbytes.get(stored.path, 0) + stored.nbytes
     for path, count in nbytes.items():
-        spans.add(spans.file_name(path), began, time.time(), nbytes=count)
+        spans.add(file_name(path), began, time.time(), nbytes=count)
 
 
 def _drain(

@@ -21,13 +21,13 @@ from bootstrap.launch import arrivals
 from services.engines import svd
 from services.engines import wan as wan_engine
 from services.engines.base import Engine, Start
-from services.engines.start import spans
+from services.engines.start.spans import Spans, file_name
 from services.parameters.values import Values
 from tests.checkpoints import svd as svd_files
 from tests.checkpoints import wan as wan_files
 from tests.services.engines import test_svd, test_wan
 
-Load = Callable[[Plan], Engine]
+Load = Callable[[Plan, Start], Engine]
 WEIGHTS = ".safetensors"
 
 
@@ -39,6 +39,7 @@ class Arriving:
         self.paths = sorted(str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file())
         self.plan = plan.model_copy(update={"arrivals": home.parent / "arrivals.json"})
         self._load = load
+        self.spans = Spans()
         for path in self.paths:
             place = home / path
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +54,8 @@ class Arriving:
 
     def _run(self) -> None:
         try:
-            self.engine = self._load(self.plan)
+            start = Start(lambda *now: self.said.append(now), spans=self.spans)
+            self.engine = self._load(self.plan, start)
         except BaseException as error:
             self.error = error
 
@@ -63,15 +65,10 @@ class Arriving:
 
     def loaded(self) -> set[str]:
         """The weight files that were read so far, as the timeline has them."""
-        return {each["name"].removeprefix("load ") for each in spans.so_far() if each["ended_at"]}
+        return {each["name"].removeprefix("load ") for each in self.spans.so_far() if each["ended_at"]}
 
     def name(self, path: str) -> str:
-        return spans.file_name(self.home / path).removeprefix("load ")
-
-
-@pytest.fixture(autouse=True)
-def no_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spans, "_spans", {})
+        return file_name(self.home / path).removeprefix("load ")
 
 
 @pytest.fixture(params=["svd", "wan", "wan-5b"])
@@ -80,14 +77,13 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Arriving]:
     if request.param == "svd":
         svd_files.write(whole)
         plan = test_svd.plan_of(home)
-        made = Arriving(whole, home, plan, lambda given: svd.load(given, Start(report)), test_svd.VALUES)
+        made = Arriving(whole, home, plan, svd.load, test_svd.VALUES)
     else:
         tiny = wan_files.make(whole, "5b" if request.param == "wan-5b" else "t2v")
         there = {role: home / path.relative_to(whole) for role, path in tiny.components.items()}
         plan = tiny.plan(components=there, config=str(home / "configs"), data_dir=tmp_path)
         values = {**test_wan.VALUES, "height": 64}
-        made = Arriving(whole, home, plan, lambda given: wan_engine.load(given, Start(report)), values)
-    report = lambda *told: made.said.append(told)  # noqa: E731
+        made = Arriving(whole, home, plan, wan_engine.load, values)
     yield made
     made.thread.join(30)
     assert not made.thread.is_alive()
@@ -130,14 +126,14 @@ def test_each_part_is_loaded_when_its_files_are_there_and_the_whole_works(
     assert model.engine is not None
     done, total = model.said[-1][1:]
     assert done == total
-    assert any(each["waited_for"] in weights for each in spans.so_far()), "the wait is in the timeline"
+    assert any(each["waited_for"] in weights for each in model.spans.so_far()), "the wait is in the timeline"
 
     whole = model.plan.model_copy(update={"arrivals": None})
     photo = None
     if model.plan.family.name == "svd":
         photo = tmp_path / "photo.png"
         Image.linear_gradient("L").convert("RGB").resize((64, 64)).save(photo)
-    expected = clip(model._load(whole), model.values, photo)
+    expected = clip(model._load(whole, Start(test_wan.quiet)), model.values, photo)
     assert np.array_equal(clip(model.engine, model.values, photo), expected)
 
 

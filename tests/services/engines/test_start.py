@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from services.engines.start import background, spans
+from services.engines.base import Start
 from services.engines.wan import component_configs, warmup
 from services.engines.wan.expert import Expert
 from services.engines.wan.vae import Codec
@@ -36,7 +36,8 @@ def test_an_engine_starts_and_loads_without_the_reference_libraries(family: str,
         "import sys; from bootstrap.choose.plan import Plan; from services.engines.base import Start;"
         f"from services.engines import {family} as engine;"
         f"plan = Plan.model_validate_json({plan.model_dump_json()!r});"
-        "engine.prepare(plan); engine.load(plan, Start(lambda *_: None)); print(*sys.modules)"
+        "start = Start(lambda *_: None);"
+        "engine.prepare(plan, start); engine.load(plan, start); print(*sys.modules)"
     )
     assert "torch" in loaded
     assert not (REFERENCES | {"ftfy"}) & set(loaded)
@@ -67,12 +68,13 @@ def test_the_rehearsal_asks_for_the_kernels_that_a_clip_does(tmp_path: Path) -> 
 def test_what_is_done_beside_the_loading_may_fail(caplog: pytest.LogCaptureFixture) -> None:
     """It is told in the log and in the timeline, what comes after it is done, and nobody else is stopped."""
     done = []
-    background.do("prepare what is broken", lambda: 1 // 0)
-    background.do("prepare the rest", lambda: done.append(torch.is_inference_mode_enabled()))
-    background.finish()
+    start = Start(test_wan.quiet)
+    start.background.do("prepare what is broken", lambda: 1 // 0)
+    start.background.do("prepare the rest", lambda: done.append(torch.is_inference_mode_enabled()))
+    start.background.finish()
     assert done == [True]
     assert "could not prepare what is broken ahead of the first clip" in caplog.text
-    times = {each["name"]: each for each in spans.so_far()}
+    times = {each["name"]: each for each in start.spans.so_far()}
     assert times["prepare what is broken"]["ended_at"] <= times["prepare the rest"]["ended_at"]
 
 
