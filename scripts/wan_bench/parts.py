@@ -1,176 +1,169 @@
-"""Each kernel against its twin in torch, and its time; the decoder; loading."""
+"""Each kernel against its twin in torch, and its time at 832x480x81; the decoder; loading."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 
 from . import files
 from .device import GIB
 from .record import distance, guard, median_ms, put
 
+CUDA, BF16 = torch.device("cuda"), torch.bfloat16
+TOKENS, WIDTH, HEADS, HEAD, FFN = 32760, 5120, 40, 128, 13824
+EPS = 1e-6
+BYTES_PER_MS = 4.3e9  # what an H200's memory gives, for the floor of what only moves bytes
+WARPS_AND_ROWS = ((4, 1), (4, 2), (8, 2), (8, 4), (16, 4))
+
 
 def parts(options: argparse.Namespace) -> None:
-    """Each kernel against its torch twin, and its time at 832x480x81."""
-    from services.engines.kernels import hopper, ops, rows
-    from services.engines.weights import fp8_linear
-
-    device, tokens, width, heads, head, ffn = torch.device("cuda"), 32760, 5120, 40, 128, 13824
-    bf16 = torch.bfloat16
-
-    def twin(name: str, kernel: Callable[[], Any], reference: Callable[[], Any]) -> None:
-        got, want = kernel(), reference()
-        for number, (a, b) in enumerate(zip(got, want, strict=True)):
-            put(f"{name}_{number}_error", round(distance(a, b), 6))
-
-    def rows_checked() -> None:
-        x, branch = (torch.randn(1000, width, device=device, dtype=bf16) for _ in range(2))
-        gate, multiply, shift = (torch.randn(2, width, device=device) for _ in range(3))
-
-        def both(use: bool) -> Any:
-            mine = x.clone()
-            run = rows.add_norm_quantise if use else reference_add_norm
-            codes, scales = run(mine, branch, gate, multiply, shift, 300, 1e-6)
-            return mine, codes.float() * scales[:, None]
-
-        def reference_add_norm(*a: Any) -> Any:
-            return ops.add_norm_quantise(*(t.cpu() if isinstance(t, torch.Tensor) else t for t in a))
-
-        mine = x.clone()
-        codes, scales = rows.add_norm_quantise(mine, branch, gate, multiply, shift, 300, 1e-6)
-        cpu = x.cpu()
-        c2, s2 = ops.add_norm_quantise(cpu, branch.cpu(), gate.cpu(), multiply.cpu(), shift.cpu(), 300, 1e-6)
-        put("add_norm_x_error", distance(mine.cpu(), cpu))
-        put(
-            "add_norm_codes_error",
-            distance(codes.cpu().float() * scales.cpu()[:, None], c2.float() * s2[:, None]),
-        )
-        wide = torch.randn(500, ffn, device=device, dtype=bf16)
-        codes, scales = rows.quantise(wide, gelu=True)
-        c2, s2 = ops.quantise(wide.cpu(), gelu=True)
-        put(
-            "gelu_codes_error",
-            distance(codes.cpu().float() * scales.cpu()[:, None], c2.float() * s2[:, None]),
-        )
-        weight = torch.rand(width, device=device) + 0.5
-        put(
-            "rms_error",
-            distance(rms := rows.rms_norm(x, weight, 1e-6).cpu(), ops.rms_norm(x.cpu(), weight.cpu(), 1e-6)),
-        )
-        del rms
-
-    def products() -> None:
-        for name, out, inner in (
-            ("qkv", 3 * width, width),
-            ("o", width, width),
-            ("ffn0", ffn, width),
-            ("ffn2", width, ffn),
-        ):
-            x = torch.randn(tokens, inner, device=device, dtype=bf16)
-            w8, ws = fp8_linear.quantise_rows(torch.randn(out, inner, device=device) * 0.02)
-            x8, xs = rows.quantise(x)
-            bias = torch.randn(out, device=device, dtype=bf16)
-            ms = median_ms(lambda: fp8_linear.multiply(x8, xs, w8, ws, bias))  # noqa: B023
-            put(f"product_{name}_ms", round(ms, 3))
-            put(f"product_{name}_tflops", round(2 * tokens * out * inner / ms / 1e9))
-
-    def row_times() -> None:
-        x, branch = (torch.randn(tokens, width, device=device, dtype=bf16) for _ in range(2))
-        vectors = [torch.randn(2, width, device=device) for _ in range(3)]
-        ms = median_ms(lambda: rows.add_norm_quantise(x, branch, *vectors, tokens, 1e-6))
-        put("add_norm_quantise_ms", [round(ms, 3), "floor", round(tokens * width * 7 / 4.3e9, 3)])
-        ms = median_ms(lambda: rows.quantise(x))
-        codes, scales = (
-            torch.empty(tokens, width, dtype=torch.float8_e4m3fn, device=device),
-            torch.empty(tokens, device=device),
-        )
-        for warps, each in ((4, 1), (4, 2), (8, 2), (8, 4), (16, 4)):
-            ms = median_ms(lambda: rows._add_norm_quantise[(-(-tokens // each),)](  # noqa: B023
-                x, branch, *vectors, codes, scales, tokens, tokens, 1e-6,
-                WIDTH=width, BLOCK=8192, ROWS=each, ADD=True, GATE=True, NORM=True, num_warps=warps))  # noqa: B023  # fmt: skip
-            put(f"add_norm_quantise_{warps}_warps_{each}_rows_ms", round(ms, 3))
-        put("quantise_ms", [round(ms, 3), "floor", round(tokens * width * 3 / 4.3e9, 3)])
-        wide = torch.randn(tokens, ffn, device=device, dtype=bf16)
-        ms = median_ms(lambda: rows.quantise(wide, gelu=True))
-        put("gelu_quantise_ms", [round(ms, 3), "floor", round(tokens * ffn * 3 / 4.3e9, 3)])
-        ms = median_ms(lambda: rows.rms_norm(x, vectors[0][0], 1e-6))
-        put("rms_ms", [round(ms, 3), "floor", round(tokens * width * 4 / 4.3e9, 3)])
-
-    def attention_checked() -> None:
-        for count in (1000, 4096, 32760):
-            qkv = torch.randn(count, 3 * heads * head, device=device, dtype=bf16)
-            weights = torch.rand(2, width, device=device) * 0.5 + 0.75
-            angle = torch.rand(count, head // 2, device=device) * 6
-            args = (weights, angle.cos(), angle.sin())
-            q, k = rows.norm_rotate(qkv, *args, head, 1e-6)
-            if count == 1000:
-                q2, k2 = (
-                    ops.rotate(
-                        ops.rms_norm(part.float().cpu(), w.cpu(), 1e-6), args[1].cpu(), args[2].cpu(), head
-                    )
-                    for part, w in zip(qkv.split(width, dim=1)[:2], weights, strict=True)
-                )
-                put("rotate_error", [distance(q.cpu(), q2), distance(k.cpu(), k2)])
-            few = 4 * head
-            want = ops.attend(
-                q[:, :few].float(), k[:, :few].float(), qkv[:, 2 * width : 2 * width + few].float(), head
-            )
-            got = hopper.attention(qkv, *args, 1e-6)
-            torch.cuda.synchronize()
-            put(
-                f"attention_{count}_error",
-                [distance(got[:, :few], want), "finite", bool(got.isfinite().all())],
-            )
-            dense = ops.attend(q[:, :few], k[:, :few], qkv[:, 2 * width : 2 * width + few], head)
-            put(f"attention_{count}_bf16_error", distance(dense, want))
-            # As sharp as trained heads are, and with an offset in k and v.
-            del want, got
-
-    def attention_time() -> None:
-        qkv = torch.randn(tokens, 3 * width, device=device, dtype=bf16)
-        weights = torch.ones(2, width, device=device)
-        angle = torch.rand(tokens, head // 2, device=device) * 6
-        args = (weights, angle.cos(), angle.sin())
-        put(
-            "norm_rotate_int8_ms",
-            round(median_ms(lambda: rows.norm_rotate_int8(qkv, *args, head, 1e-6, 0.1, hopper.QUERIES)), 3),
-        )
-        q, qs, k = rows.norm_rotate_int8(qkv, *args, head, 1e-6, head**-0.5 * hopper.LOG2_E, hopper.QUERIES)
-        mean = torch.zeros(width, device=device)
-        put("tile_keys_ms", round(median_ms(lambda: rows.tile_keys(k, mean, head, hopper.KEYS)), 3))
-        k8, ks = rows.tile_keys(k, mean, head, hopper.KEYS)
-        v = qkv[:, 2 * width :]
-        scale = torch.full((width,), 0.01, device=device)
-        put(
-            "tile_values_ms", round(median_ms(lambda: rows.tile_values(v, mean, scale, head, hopper.KEYS)), 3)
-        )
-        put(
-            "value_scale_ms",
-            round(median_ms(lambda: torch.linalg.vector_norm(v, ord=float("inf"), dim=0)), 3),
-        )
-        v8 = rows.tile_values(v, mean, scale, head, hopper.KEYS)
-        out = torch.empty(tokens, width, device=device, dtype=bf16)
-        ms = median_ms(lambda: hopper.run(q, qs, k8, ks, v8, scale, mean, out, keys=tokens))
-        put("attention_kernel_ms", round(ms, 3))
-        put("attention_kernel_tflops", round(4 * tokens * tokens * width / ms / 1e9))
-        put("attention_whole_ms", round(median_ms(lambda: hopper.attention(qkv, *args, 1e-6)), 3))
-        q, k = rows.norm_rotate(qkv, *args, head, 1e-6)
-        put("attention_bf16_ms", round(median_ms(lambda: ops.attend(q, k, v, head), 3, 1), 3))
-        words = torch.randn(512, width, device=device, dtype=bf16)
-        put("cross_attention_ms", round(median_ms(lambda: ops.attend(q, words, words, head)), 3))
-
-    for name, step in (
-        ("rows", rows_checked), ("attention", attention_checked), ("attention_time", attention_time),
-        ("row_times", row_times), ("vae", vae_parts),
-    ):  # fmt: skip
+    """Each kernel against its torch twin, and its time."""
+    steps = {
+        "rows": rows_checked,
+        "attention": attention_checked,
+        "attention_time": attention_time,
+        "products": products,
+        "row_times": row_times,
+        "vae": vae_parts,
+    }
+    for name, step in steps.items():
         guard(name, step)
     if options.loading:
         guard("loading", lambda: loading(options))
+
+
+def random(*shape: int) -> Tensor:
+    return torch.randn(*shape, device=CUDA, dtype=BF16)
+
+
+def rows_checked() -> None:
+    from services.engines.kernels import ops, rows
+
+    x, branch = random(1000, WIDTH), random(1000, WIDTH)
+    vectors = [torch.randn(2, WIDTH, device=CUDA) for _ in range(3)]
+    mine, plain = x.clone(), x.cpu()
+    got = rows.add_norm_quantise(mine, branch, *vectors, 300, EPS)
+    wanted = ops.add_norm_quantise(plain, branch.cpu(), *(each.cpu() for each in vectors), 300, EPS)
+    put("add_norm_x_error", distance(mine.cpu(), plain))
+    put("add_norm_codes_error", distance(meant(*got), meant(*wanted)))
+    wide = random(500, FFN)
+    put(
+        "gelu_codes_error",
+        distance(meant(*rows.quantise(wide, gelu=True)), meant(*ops.quantise(wide.cpu(), gelu=True))),
+    )
+    weight = torch.rand(WIDTH, device=CUDA) + 0.5
+    put("rms_error", distance(rows.rms_norm(x, weight, EPS).cpu(), ops.rms_norm(x.cpu(), weight.cpu(), EPS)))
+
+
+def meant(codes: Tensor, scales: Tensor) -> Tensor:
+    """What FP8 codes and row scales stand for, on the CPU."""
+    return codes.cpu().float() * scales.cpu()[:, None]
+
+
+def products() -> None:
+    """The four sizes of FP8 products, alone."""
+    from services.engines.kernels import rows
+    from services.engines.weights import fp8_linear
+
+    sizes = {"qkv": (3 * WIDTH, WIDTH), "o": (WIDTH, WIDTH), "ffn0": (FFN, WIDTH), "ffn2": (WIDTH, FFN)}
+    for name, (out, inner) in sizes.items():
+        codes, scales = rows.quantise(random(TOKENS, inner))
+        weight = fp8_linear.quantise_rows(torch.randn(out, inner, device=CUDA) * 0.02)
+        bias = random(out)
+        ms = median_ms(partial(fp8_linear.multiply, codes, scales, *weight, bias))
+        put(f"product_{name}_ms", round(ms, 3))
+        put(f"product_{name}_tflops", round(2 * TOKENS * out * inner / ms / 1e9))
+
+
+def row_times() -> None:
+    from services.engines.kernels import rows
+
+    x, branch = random(TOKENS, WIDTH), random(TOKENS, WIDTH)
+    vectors = [torch.randn(2, WIDTH, device=CUDA) for _ in range(3)]
+    wide = random(TOKENS, FFN)
+    put_moved("add_norm_quantise", lambda: rows.add_norm_quantise(x, branch, *vectors, TOKENS, EPS), 7)
+    put_moved("quantise", lambda: rows.quantise(x), 3)
+    put_moved("gelu_quantise", lambda: rows.quantise(wide, gelu=True), 3 * FFN / WIDTH)
+    put_moved("rms", lambda: rows.rms_norm(x, vectors[0][0], EPS), 4)
+    codes = torch.empty(TOKENS, WIDTH, dtype=torch.float8_e4m3fn, device=CUDA)
+    scales = torch.empty(TOKENS, device=CUDA)
+    for warps, each in WARPS_AND_ROWS:
+        ms = median_ms(lambda: rows._add_norm_quantise[(-(-TOKENS // each),)](  # noqa: B023
+            x, branch, *vectors, codes, scales, TOKENS, TOKENS, EPS,
+            WIDTH=WIDTH, BLOCK=8192, ROWS=each, ADD=True, GATE=True, NORM=True, num_warps=warps))  # noqa: B023  # fmt: skip
+        put(f"add_norm_quantise_{warps}_warps_{each}_rows_ms", round(ms, 3))
+
+
+def put_moved(name: str, run: Callable[[], object], bytes_per_value: float) -> None:
+    """The time of what only moves bytes, beside its floor; values are those of TOKENS x WIDTH."""
+    floor = round(TOKENS * WIDTH * bytes_per_value / BYTES_PER_MS, 3)
+    put(f"{name}_ms", [round(median_ms(run), 3), "floor", floor])
+
+
+def attention_checked() -> None:
+    from services.engines.kernels import hopper, ops, rows
+
+    for count in (1000, 4096, TOKENS):
+        qkv = random(count, 3 * HEADS * HEAD)
+        weights = torch.rand(2, WIDTH, device=CUDA) * 0.5 + 0.75
+        angle = torch.rand(count, HEAD // 2, device=CUDA) * 6
+        turns = (angle.cos(), angle.sin())
+        q, k = rows.norm_rotate(qkv, weights, *turns, HEAD, EPS)
+        if count == 1000:
+            normed = (
+                ops.rms_norm(part.float().cpu(), weight.cpu(), EPS)
+                for part, weight in zip(qkv.split(WIDTH, dim=1)[:2], weights, strict=True)
+            )
+            wanted = [ops.rotate(part, *(each.cpu() for each in turns), HEAD) for part in normed]
+            put("rotate_error", [distance(q.cpu(), wanted[0]), distance(k.cpu(), wanted[1])])
+        few = 4 * HEAD
+        inputs = q[:, :few], k[:, :few], qkv[:, 2 * WIDTH : 2 * WIDTH + few]
+        want = ops.attend(*(each.float() for each in inputs), HEAD)
+        got = hopper.attention(qkv, weights, *turns, EPS)
+        error, finite = distance(got[:, :few], want), bool(got.isfinite().all())
+        put(f"attention_{count}_error", [error, "finite", finite])
+        put(f"attention_{count}_bf16_error", distance(ops.attend(*inputs, HEAD), want))
+
+
+def attention_time() -> None:
+    from services.engines.kernels import hopper, ops, rows
+
+    qkv, weights = random(TOKENS, 3 * WIDTH), torch.ones(2, WIDTH, device=CUDA)
+    angle = torch.rand(TOKENS, HEAD // 2, device=CUDA) * 6
+    args = (qkv, weights, angle.cos(), angle.sin())
+    scaled = (*args, HEAD, EPS, HEAD**-0.5 * hopper.LOG2_E, hopper.QUERIES)
+    mean, scale = torch.zeros(WIDTH, device=CUDA), torch.full((WIDTH,), 0.01, device=CUDA)
+    q, q_scale, k = rows.norm_rotate_int8(*scaled)
+    v = qkv[:, 2 * WIDTH :]
+    put_ms("norm_rotate_int8", lambda: rows.norm_rotate_int8(*scaled))
+    put_ms("tile_keys", lambda: rows.tile_keys(k, mean, HEAD, hopper.KEYS))
+    put_ms("tile_values", lambda: rows.tile_values(v, mean, scale, HEAD, hopper.KEYS))
+    put_ms("value_scale", lambda: torch.linalg.vector_norm(v, ord=float("inf"), dim=0))
+    keys = rows.tile_keys(k, mean, HEAD, hopper.KEYS)
+    values = rows.tile_values(v, mean, scale, HEAD, hopper.KEYS)
+    out = torch.empty(TOKENS, WIDTH, device=CUDA, dtype=BF16)
+    ms = put_ms(
+        "attention_kernel",
+        lambda: hopper.run(q, q_scale, *keys, values, scale, mean, out, keys=TOKENS),
+    )
+    put("attention_kernel_tflops", round(4 * TOKENS * TOKENS * WIDTH / ms / 1e9))
+    put_ms("attention_whole", lambda: hopper.attention(*args, EPS))
+    wide_q, wide_k = rows.norm_rotate(*args, HEAD, EPS)
+    put("attention_bf16_ms", round(median_ms(lambda: ops.attend(wide_q, wide_k, v, HEAD), 3, 1), 3))
+    words = random(512, WIDTH)
+    put_ms("cross_attention", lambda: ops.attend(wide_q, words, words, HEAD))
+
+
+def put_ms(name: str, run: Callable[[], object]) -> float:
+    ms = median_ms(run)
+    put(f"{name}_ms", round(ms, 3))
+    return ms
 
 
 def vae_parts() -> None:
