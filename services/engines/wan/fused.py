@@ -109,18 +109,20 @@ def _together(layers: tuple[Any, ...], codes: tuple[Tensor, Tensor]) -> Tensor:
     bias = [layer.bias for layer in layers if layer.bias is not None]
     return fp8_linear.multiply(
         *codes,
-        _side_by_side([layer.codes for layer in layers]),
-        _side_by_side([layer.scale for layer in layers]),
-        _side_by_side(bias) if bias else None,
+        side_by_side([layer.codes for layer in layers]),
+        side_by_side([layer.scale for layer in layers]),
+        side_by_side(bias) if bias else None,
     )
 
 
-def _side_by_side(tensors: list[Tensor]) -> Tensor:
+def side_by_side(tensors: list[Tensor]) -> Tensor:
+    """One tensor [sum of lengths, ...] of several: a view where they follow each other in one buffer."""
     first, total = tensors[0], sum(len(tensor) for tensor in tensors)
-    at = first.data_ptr()
+    buffer, at = first.untyped_storage().data_ptr(), first.data_ptr()
     for tensor in tensors:
-        if tensor.data_ptr() != at:
-            return torch.cat(tensors)  # only where a width leaves gaps for alignment
+        # Two allocations can lie next to each other by chance: a view must stay inside of one.
+        if tensor.data_ptr() != at or tensor.untyped_storage().data_ptr() != buffer:
+            return torch.cat(tensors)
         at += tensor.nbytes
     return first.as_strided((total, *first.shape[1:]), first.stride())
 
