@@ -22,7 +22,7 @@ class Terminal:
         self._clock = clock
         self._shown_at = float("-inf")
         self._line = ""
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def say(self, text: str) -> None:
         self._wipe()
@@ -32,8 +32,8 @@ class Terminal:
         """Finished phases once each; the running one as often as is pleasant to read."""
         for phase in document["phases"]:
             key = (phase["name"], str(phase["ended_at"]))
-            if phase["state"] == "done" and key not in self._told:
-                self._told.add(key)
+            if phase["state"] == "done" and key not in self._reported:
+                self._reported.add(key)
                 self.say(finished(phase))
                 self._shown_at = self._clock()
         phase = next((phase for phase in document["phases"] if phase["state"] == "running"), None)

@@ -56,9 +56,9 @@ def _timeline(data_dir: Path, number: int, chrome: Path | None, *, as_json: bool
             ) from error
         typer.echo(f"{chrome}: open it in chrome://tracing or https://ui.perfetto.dev", err=True)
     if as_json:
-        told = {key: document.get(key) for key in ("model", "platform", "service", "state", "started_at")}
-        told |= {"timeline": document.get("timeline") or [], "prediction": document.get("prediction")}
-        typer.echo(json.dumps(told | {"measured": waterfall.measured(document)}, indent=2))
+        shown = {key: document.get(key) for key in ("model", "platform", "service", "state", "started_at")}
+        shown |= {"timeline": document.get("timeline") or [], "prediction": document.get("prediction")}
+        typer.echo(json.dumps(shown | {"measured": waterfall.measured(document)}, indent=2))
     elif not chrome:
         typer.echo("\n".join(waterfall.text(document)))
 
@@ -87,9 +87,9 @@ def describe(data_dir: Path) -> dict[str, Any]:
         return _shape("not running", {}, failure=last.get("failure"))
     token_file = record.get("token_file")
     token = Path(token_file).read_text().split()[0] if token_file and record.get("auth") else None
-    said = get(record["local_url"], "/status", token) if "local_url" in record else None
-    boot = said["boot"] if said else boot_document(data_dir)
-    plan = (said or {}).get("plan") or {}
+    answer = get(record["local_url"], "/status", token) if "local_url" in record else None
+    boot = answer["boot"] if answer else boot_document(data_dir)
+    plan = (answer or {}).get("plan") or {}
     return _shape(
         str(boot.get("state", "starting")),
         record,
@@ -97,8 +97,8 @@ def describe(data_dir: Path) -> dict[str, Any]:
         phases=boot.get("phases", []),
         findings=boot.get("findings", []),
         failure=boot.get("failure"),
-        workers=(said or {}).get("workers", []),
-        queue=(said or {}).get("queue"),
+        workers=(answer or {}).get("workers", []),
+        queue=(answer or {}).get("queue"),
     )
 
 

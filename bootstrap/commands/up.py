@@ -109,7 +109,7 @@ def start_detached(chosen: Settings) -> None:
         text=True,
     )
     assert process.stdin is not None
-    with suppress(BrokenPipeError), process.stdin as agent:  # it may have ended: told below
+    with suppress(BrokenPipeError), process.stdin as agent:  # it may have ended: see below
         json.dump(chosen.revealed(), agent)
     until = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < until:
@@ -163,16 +163,17 @@ def _answers(record: dict[str, Any]) -> bool:
 def _ended(process: subprocess.Popen[str], data_dir: Path) -> KitError:
     """The agent's own words: on its error output, or in the boot document when the boot had begun."""
     assert process.stderr is not None
-    said = process.stderr.read().strip()
+    output = process.stderr.read().strip()
     failure = boot_document(data_dir).get("failure")
-    if said.startswith("error: ") and "\n  fix: " in said:
-        problem, _, fix = said.removeprefix("error: ").rpartition("\n  fix: ")
+    if output.startswith("error: ") and "\n  fix: " in output:
+        problem, _, fix = output.removeprefix("error: ").rpartition("\n  fix: ")
         error = KitError(problem, fix=fix)
     elif failure:
         error = KitError(failure["problem"], fix=failure["fix"])
     else:
         error = KitError(
-            f"the agent ended with exit code {process.returncode}: {said[-1500:]}", fix="read `kinokit logs`"
+            f"the agent ended with exit code {process.returncode}: {output[-1500:]}",
+            fix="read `kinokit logs`",
         )
     error.exit_code = process.returncode or 1
     return error

@@ -1,4 +1,4 @@
-"""Which of a model's files are there and verified, told while the others are still on their way.
+"""Which of a model's files are there and verified, written while the others are still on their way.
 
 The boot writes ``arrivals.json``, and the process that loads the model reads it::
 

@@ -30,7 +30,7 @@ RESERVE_BYTES = 64 * 1024
 
 
 class BootDocument:
-    """Changes come from any thread; ``flush`` writes them, at most five times a second unless told to."""
+    """Changes come from any thread; ``flush`` writes them, at most five times a second unless ``now``."""
 
     def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.time, **known: Any) -> None:
         """``known``: model, title, service, platform, url, hourly_cost, access.
@@ -43,7 +43,7 @@ class BootDocument:
         self._lock = threading.RLock()
         self._changed = True
         self._written_at = 0.0
-        # A full disk must not hide that it is full: this is given up to write the last words.
+        # A full disk must not hide that it is full: this is given up to write the failure.
         self._reserve = path.with_name(path.name + ".reserve") if path else None
         self._document: dict[str, Any] = {
             "state": "starting",
@@ -98,8 +98,8 @@ class BootDocument:
         """``ends``: nothing stays up to show it."""
         self.timeline.end(phase, detail="failed")
         self._phase(phase, state="failed", ended_at=self._clock())
-        told = {"problem": error.problem, "fix": error.fix, "phase": phase, "ends": ends}
-        self.set(state="failed", failure=told)
+        failure = {"problem": error.problem, "fix": error.fix, "phase": phase, "ends": ends}
+        self.set(state="failed", failure=failure)
         self.flush(now=True)
 
     def flush(self, *, now: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Following the front, which knows the workers: ready, failed, idle; and what a person is told of it."""
+"""Following the front, which knows the workers: ready, failed, idle; and what the terminal shows of it."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Follower:
         timeline = self._document.timeline
         new = False
         for worker in status.workers:
-            new |= timeline.hear(worker["worker"], (worker.get("timings") or {}).get("spans", []))
+            new |= timeline.add_spans(worker["worker"], (worker.get("timings") or {}).get("spans", []))
         if new:
             self._document.touch()
             if timeline.has("ready"):
@@ -141,7 +141,7 @@ class Follower:
         self._terminal.say(f"ready after {seconds:.1f} s: {self._shown_url()}")
 
     def _failed(self, status: Status) -> None:
-        """The workers' failure or the queue's; the boot has written and told its own."""
+        """The workers' failure or the queue's; the boot has written and shown its own."""
         failure = status.failure
         if failure is None or self._document.snapshot()["failure"] is not None:
             return

@@ -60,7 +60,7 @@ class Readahead:
 def _read(path: Path, start: int, buffer: bytearray) -> int:
     """Bytes read; 0 where the piece is in memory already.
 
-    That is told by its last page: its first ones come with the piece before, when the kernel reads ahead.
+    Its last page says so: its first ones come with the piece before, when the kernel reads ahead.
     """
     file = os.open(path, os.O_RDONLY)
     try:

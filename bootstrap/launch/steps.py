@@ -100,10 +100,10 @@ class Boot:
             self.document.end("fetch", f"{verified}; {note}" if note else verified)
 
     def predict(self, model: Manifest, chosen: catalogue.Entry, machine: Machine) -> None:
-        """Said before the download, so that the timeline can show it against what it was."""
+        """Made before the download, so that the timeline can show it against what it was."""
         profile = chosen.choice.profile
         on_gpu = profile is not None and profile.needs.device == "cuda" and bool(machine.gpus)
-        said = forecast.predict(
+        predicted = forecast.predict(
             model,
             missing_bytes=0 if model.source.folder else chosen.missing_bytes,
             gpu=machine.gpus[0].name if on_gpu else None,
@@ -111,7 +111,7 @@ class Boot:
             dollars_per_hour=self.settings.hourly_cost,
             boots=history.last(self.data_dir),
         )
-        self.document.set(prediction=asdict(said))
+        self.document.set(prediction=asdict(predicted))
 
     def _choose(self, model: Manifest, machine: Machine) -> catalogue.Entry:
         names = [profile.name for profile in model.profiles]

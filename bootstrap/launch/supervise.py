@@ -42,7 +42,7 @@ class Death:
 
 
 class Supervised:
-    """``died`` is told of every end that was not asked for."""
+    """``died`` receives every end that was not asked for."""
 
     def __init__(
         self,

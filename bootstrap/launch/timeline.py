@@ -21,7 +21,7 @@ from typing import Any
 from bootstrap.fetch.progress import FileProgress
 
 KIT, PACKAGES, DOWNLOAD = "kit", "packages", "download"
-WORKER_SPANS_AT_MOST = 64  # of one worker: what it says is kept, so it must not grow without end
+WORKER_SPANS_AT_MOST = 64  # of one worker: they are kept, so they must not grow without end
 START = "start"  # of a worker: from the agent's order to its first import
 UNDER_WAY = ("running", "verifying")
 LOCAL = "was on this box"  # the detail of a file that was not downloaded, but hashed where it lay
@@ -91,16 +91,16 @@ class Timeline:
             for file in files:
                 self._file(file, now)
 
-    def hear(self, worker: str, spans: Sequence[Mapping[str, Any]]) -> bool:
+    def add_spans(self, worker: str, spans: Sequence[Mapping[str, Any]]) -> bool:
         """A worker's own spans; whether there is anything new in them."""
         with self._lock:
             before = dict(self._spans)
             start = self._spans.get((worker, START))
             if start is not None and start.ended_at is None and spans:
                 self._spans[worker, START] = replace(start, ended_at=spans[0]["started_at"])
-            for said in spans[:WORKER_SPANS_AT_MOST]:
-                known: dict[str, Any] = {key: said[key] for key in SAID if key in said}
-                self._spans[worker, said["name"]] = Span(track=worker, **known)
+            for reported in spans[:WORKER_SPANS_AT_MOST]:
+                known: dict[str, Any] = {key: reported[key] for key in REPORTED if key in reported}
+                self._spans[worker, reported["name"]] = Span(track=worker, **known)
             return self._spans != before
 
     def close(self) -> None:
@@ -132,4 +132,4 @@ class Timeline:
             self._spans[key] = replace(span, ended_at=now, detail=detail)
 
 
-SAID = ("name", "started_at", "ended_at", "bytes", "waited_for", "detail")
+REPORTED = ("name", "started_at", "ended_at", "bytes", "waited_for", "detail")

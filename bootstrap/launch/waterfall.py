@@ -36,11 +36,13 @@ def prediction(boot: Mapping[str, Any]) -> list[str]:
         (name, predicted.get(f"{name}_seconds"), facts.get(f"{name}_seconds"))
         for name in ("download", "load", "ready", "first_clip")
     ]
-    told = [(name, said, was) for name, said, was in rows if said is not None and was is not None]
-    if not told:
+    known = [row for row in rows if row[1] is not None and row[2] is not None]
+    if not known:
         return []
     lines = ["", f"{'':<12}{'predicted':>11}{'was':>10}"]
-    return lines + [f"{name.replace('_', ' '):<12}{said:>9.1f} s{was:>8.1f} s" for name, said, was in told]
+    return lines + [
+        f"{name.replace('_', ' '):<12}{expected:>9.1f} s{was:>8.1f} s" for name, expected, was in known
+    ]
 
 
 def measured(boot: Mapping[str, Any]) -> dict[str, float]:

@@ -9,10 +9,8 @@ import argparse
 import asyncio
 import json
 import logging
-import math
 import signal
 import socket
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,32 +18,23 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from bootstrap.errors import KitError
 from bootstrap.launch import listener
-from services.front import errors, health, public_address, studio, workers
+from services.front import errors, health, public_address, studio, upkeep, workers
 from services.front.access import Access
-from services.front.auth import Auth, hide_token
+from services.front.auth import Auth
 from services.front.context import Context, Shared
 from services.front.openai import models, videos
 from services.front.pages import boot_page
+from services.front.server import AccessFilter, Server
 from services.front.settings import Settings
 from services.front.tokens import TokenFile
-from services.queue import notifier
-from services.queue.job import LEASE_SECONDS, DatabaseDown
-from services.queue.notifier import Notifier
 
 log = logging.getLogger("kinokit.front")
 
-RETRY_SECONDS = 2.0  # after an upkeep that failed
-SLACK_SECONDS = 0.05  # a lease that ends now has not ended yet
-DATE_SECONDS = 1.0  # the Date header's own step
-PURGE_SECONDS = 600.0
 STOP_SECONDS = 3  # for answers under way; then they are cut
-# Asked every few seconds; the last by the studio
-QUIET_PATHS = ("/internal/", "/healthz", "/readyz", "/ping", "/status", "/v1/videos?limit=")
 
 
 def assemble(settings: Settings) -> FastAPI:
@@ -91,7 +80,7 @@ async def _icon() -> Response:
 @asynccontextmanager
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
-    tasks = [asyncio.create_task(_upkeep(context))]
+    tasks = [asyncio.create_task(upkeep.keep(context))]
     if context.settings.service == "ui":
         tasks.append(asyncio.create_task(_studio(app, context)))
     try:
@@ -103,92 +92,11 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
         context.close()
 
 
-async def _upkeep(context: Context) -> None:
-    """Leases that ran out, videos that are too old, folders that nobody knows.
-
-    It sleeps until the next lease ends; without one, until something happens in the queue.
-    """
-    settings = context.settings
-    purged_at, said = -math.inf, ""  # the clock of a machine that has just started is near zero
-    while True:
-        change, pause = context.notifier.subscribe(), RETRY_SECONDS
-        try:
-            if await context.ask(lambda queue: queue.take_back()):
-                context.notifier.notify()
-            if time.monotonic() - purged_at > PURGE_SECONDS:
-                await run_in_threadpool(_purge, context)
-                purged_at = time.monotonic()
-            lease_ends_at = await context.ask(lambda queue: queue.next_lease_end())
-            if lease_ends_at is None:
-                await notifier.wait(change, LEASE_SECONDS if settings.is_shared else PURGE_SECONDS)
-                continue
-            left = min(lease_ends_at - time.time(), LEASE_SECONDS, PURGE_SECONDS)  # clocks are set back, too
-            pause = max(0.0, left) + SLACK_SECONDS
-        except DatabaseDown:
-            pass  # the queue has said so; the next round tries again
-        except (KitError, OSError) as error:
-            if str(error) != said:
-                log.error("upkeep: %s", error)
-            said = str(error)
-        except Exception:
-            log.exception("upkeep failed")
-        await asyncio.sleep(pause)
-
-
-def _purge(context: Context) -> None:
-    keep = context.settings.keep_seconds
-    if keep is not None:
-        old = context.queue.ended(before=time.time() - keep)
-        for job_id in old:  # the files first: whatever ends this, no clip is left that nobody knows
-            context.files.remove(job_id)
-        context.queue.forget(old)
-    for job_id in context.queue.missing(context.files.old_leftovers()):
-        context.files.remove(job_id)
-
-
 async def _studio(app: FastAPI, context: Context) -> None:
     """Gradio takes seconds to import: it comes after the port answers and the model is known."""
     while (plan := context.boot.plan()) is None:  # noqa: ASYNC110 - a file that another process writes
         await asyncio.sleep(0.5)
     await studio.attach(app, plan, context)
-
-
-class Server(uvicorn.Server):
-    """Tells long answers to end as soon as the signal comes, so that stopping takes no longer than they."""
-
-    def __init__(self, config: uvicorn.Config, notifier: Notifier) -> None:
-        super().__init__(config)
-        self._notifier = notifier
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._exits = asyncio.Event()
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
-
-    async def main_loop(self) -> None:
-        """As often as the Date header changes; uvicorn's own looks ten times a second for the end."""
-        while not await self.on_tick(0):
-            await notifier.wait(self._exits, DATE_SECONDS)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        super().handle_exit(sig, frame)
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._notifier.stop)
-            self._loop.call_soon_threadsafe(self._exits.set)
-
-
-class AccessFilter(logging.Filter):
-    """No token in a log, and no line for what is asked every few seconds and went well."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if not isinstance(record.args, tuple) or len(record.args) != 5:
-            return True
-        client, method, path, version, status = record.args
-        if str(path).startswith(QUIET_PATHS) and isinstance(status, int) and status < 400:
-            return False
-        record.args = (client, method, hide_token(str(path)), version, status)
-        return True
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""What the front was told when it started; nothing here changes while it runs."""
+"""What the front received when it started; nothing here changes while it runs."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Settings:
     max_image_bytes: int = images.MAX_BYTES
     lease_seconds: float = LEASE_SECONDS  # a job whose worker has been silent for so long is taken back
     max_content_bytes: int = 4096 * MIB
+    purge_seconds: float = 600.0  # between two looks for what is too old or nobody's
     keep_seconds: float | None = None  # finished videos are purged after this; None: kept for ever
 
     @classmethod

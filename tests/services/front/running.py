@@ -16,6 +16,7 @@ from fastapi import APIRouter
 from bootstrap.choose.plan import Plan
 from bootstrap.launch import listener
 from services.front import app as front
+from services.front.server import Server
 from services.front.settings import Settings
 
 SVD: dict[str, Any] = {
@@ -130,7 +131,7 @@ def running(settings: Settings, *doors: APIRouter) -> Iterator[Front]:
         app.include_router(door)
     listening = listener.listen("127.0.0.1", 0)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-    server = front.Server(config, app.state.context.notifier)
+    server = Server(config, app.state.context.notifier)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     found = Front(settings.data_dir, listening.getsockname()[1])

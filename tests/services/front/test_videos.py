@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bootstrap.launch.front_client import FrontClient
-from services.front import access, app
+from services.front import access
 from services.front.settings import Settings
 from tests.services.front.running import SVD, WAN, Front, running
 
@@ -339,11 +339,8 @@ def test_a_video_of_another_model_says_what_it_waits_for(wan: Front) -> None:
     assert "waits for the model demo-wan" in video["warnings"][-1]
 
 
-def test_old_videos_are_purged_with_their_files(
-    tmp_path: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(app, "PURGE_SECONDS", 0.1)
-    with running(Settings(tmp_path, keep_seconds=1.0)) as keeping:
+def test_old_videos_are_purged_with_their_files(tmp_path: Path, clip: bytes) -> None:
+    with running(Settings(tmp_path, keep_seconds=1.0, purge_seconds=0.1)) as keeping:
         keeping.plan(WAN)
         made = keeping.people.post("/v1/videos", json={"prompt": "a cat"}).json()["id"]
         keeping.worker.make(clip)

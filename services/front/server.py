@@ -1,0 +1,56 @@
+"""The server below the app: how it ends, how often it wakes, and what its access log says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from types import FrameType
+
+import uvicorn
+
+from services.front.auth import hide_token
+from services.queue import notifier
+from services.queue.notifier import Notifier
+
+DATE_SECONDS = 1.0  # the Date header's own step
+# Asked every few seconds; the last by the studio
+QUIET_PATHS = ("/internal/", "/healthz", "/readyz", "/ping", "/status", "/v1/videos?limit=")
+
+
+class Server(uvicorn.Server):
+    """Tells long answers to end as soon as the signal comes, so that stopping takes no longer than they."""
+
+    def __init__(self, config: uvicorn.Config, notifier: Notifier) -> None:
+        super().__init__(config)
+        self._notifier = notifier
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._exits = asyncio.Event()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    async def main_loop(self) -> None:
+        """As often as the Date header changes; uvicorn's own looks ten times a second for the end."""
+        while not await self.on_tick(0):
+            await notifier.wait(self._exits, DATE_SECONDS)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._notifier.stop)
+            self._loop.call_soon_threadsafe(self._exits.set)
+
+
+class AccessFilter(logging.Filter):
+    """No token in a log, and no line for what is asked every few seconds and went well."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not isinstance(record.args, tuple) or len(record.args) != 5:
+            return True
+        client, method, path, version, status = record.args
+        if str(path).startswith(QUIET_PATHS) and isinstance(status, int) and status < 400:
+            return False
+        record.args = (client, method, hide_token(str(path)), version, status)
+        return True

@@ -1,0 +1,62 @@
+"""Upkeep of the queue: leases that ran out, videos that are too old, folders that nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+
+from fastapi.concurrency import run_in_threadpool
+
+from bootstrap.errors import KitError
+from services.front.context import Context
+from services.queue import notifier
+from services.queue.job import DatabaseDown
+
+log = logging.getLogger("kinokit.front")
+
+RETRY_SECONDS = 2.0  # after one that failed
+SLACK_SECONDS = 0.05  # a lease that ends now has not ended yet
+
+
+async def keep(context: Context) -> None:
+    """For ever. It sleeps until the next lease ends; without one, until something happens in the queue."""
+    settings = context.settings
+    purged_at, reported = -math.inf, ""  # the clock of a machine that has just started is near zero
+    while True:
+        change, pause = context.notifier.subscribe(), RETRY_SECONDS
+        try:
+            if await context.ask(lambda queue: queue.take_back()):
+                context.notifier.notify()
+            if time.monotonic() - purged_at > settings.purge_seconds:
+                await run_in_threadpool(_purge, context)
+                purged_at = time.monotonic()
+            lease_ends_at = await context.ask(lambda queue: queue.next_lease_end())
+            if lease_ends_at is None:
+                alone = settings.purge_seconds  # nobody else gives leases
+                await notifier.wait(change, settings.lease_seconds if settings.is_shared else alone)
+                continue
+            # no longer than a lease: the clock may be set back
+            left = min(lease_ends_at - time.time(), settings.lease_seconds, settings.purge_seconds)
+            pause = max(0.0, left) + SLACK_SECONDS
+        except DatabaseDown:
+            pass  # the queue has logged it; the next round tries again
+        except (KitError, OSError) as error:
+            if str(error) != reported:
+                log.error("upkeep: %s", error)
+            reported = str(error)
+        except Exception:
+            log.exception("upkeep failed")
+        await asyncio.sleep(pause)
+
+
+def _purge(context: Context) -> None:
+    keep = context.settings.keep_seconds
+    if keep is not None:
+        old = context.queue.ended(before=time.time() - keep)
+        for job_id in old:  # the files first: whatever ends this, no clip is left that nobody knows
+            context.files.remove(job_id)
+        context.queue.forget(old)
+    for job_id in context.queue.missing(context.files.old_leftovers()):
+        context.files.remove(job_id)
