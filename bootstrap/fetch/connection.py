@@ -10,63 +10,17 @@ import socket
 import ssl
 import struct
 import time
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 
 from bootstrap import __version__
+from bootstrap.fetch.head import Broken, Head, parse
+from bootstrap.fetch.origin import Origin
 
 CONNECT_SECONDS = 10.0
 TICK_SECONDS = 1.0  # the longest time until a receive returns
 MAX_HEAD_BYTES = 128 * 1024
-
-
-class Broken(ConnectionError):
-    """The server ended the answer early, or it is not HTTP."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """The server of an address; a token belongs to one."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, url: str) -> Origin:
-        parts = urlsplit(url)
-        scheme = parts.scheme.lower()
-        return cls(scheme, (parts.hostname or "").lower(), parts.port or (443 if scheme == "https" else 80))
-
-    def __str__(self) -> str:
-        return self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
-
-    @property
-    def host_header(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
-
-
-def target_of(url: str) -> str:
-    """The target in the request line."""
-    parts: SplitResult = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-@dataclass(frozen=True)
-class Head:
-    """Status and headers of an answer; header names are lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-
-    def number(self, name: str) -> int | None:
-        text = self.headers.get(name, "").strip()
-        return int(text) if text.isascii() and text.isdigit() else None
 
 
 class Connection:
@@ -125,7 +79,7 @@ class Connection:
         while True:
             end = received.find(b"\r\n\r\n")
             if end >= 0:
-                head = _parse(received[:end])
+                head = parse(received[:end])
                 received = received[end + 4 :]
                 if head.status >= 200:
                     self._spare = received
@@ -261,43 +215,6 @@ class Connection:
                 socket.socket.shutdown(current, socket.SHUT_RDWR)  # of a TLS socket: the plain one below
             except OSError:
                 return
-
-
-class Unzipped:
-    """The body of a server that compresses although it was asked not to."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        self._buffer = bytearray(64 * 1024)
-
-    @property
-    def at_end(self) -> bool:
-        return self._connection.at_end and not self._inflate.unconsumed_tail
-
-    def receive(self, view: memoryview) -> int:
-        tail = self._inflate.unconsumed_tail
-        if not tail:
-            count = self._connection.receive(memoryview(self._buffer))
-            tail = bytes(self._buffer[:count])
-        try:
-            plain = self._inflate.decompress(tail, len(view))
-        except zlib.error as error:
-            raise Broken("the compressed answer is damaged") from error
-        view[: len(plain)] = plain
-        return len(plain)
-
-
-def _parse(head: bytes) -> Head:
-    first, *lines = head.decode("latin-1").split("\r\n")
-    words = first.split(" ", 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/1.") or not words[1].isdigit():
-        raise Broken("the answer is not HTTP/1.1")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.strip().lower()] = value.strip()
-    return Head(int(words[1]), headers)
 
 
 def _timeval(seconds: float) -> bytes:

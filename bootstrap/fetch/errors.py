@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from bootstrap.choose.manifest import Licence, Source
 from bootstrap.errors import KitError
-from bootstrap.fetch.connection import Head, Origin
+from bootstrap.fetch.head import Head
+from bootstrap.fetch.origin import Origin
 
 LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more ends the fetch with an error instead
 
@@ -105,16 +106,7 @@ def of_hub(
     repo = source.repo or "?"
     page = licence.accept_url or f"{origin.scheme}://{origin}/{repo}"
     if code == "GatedRepo" or (head.status in (401, 403) and licence.gated and code != "RepoNotFound"):
-        if token is None:
-            return KitError(
-                f"{repo} is gated: its licence must be accepted, and no HF_TOKEN is set",
-                fix=f"accept the licence at {page}, make a read token there and set HF_TOKEN",
-            )
-        return KitError(
-            f"{repo} is gated, and the account of this HF_TOKEN has no access",
-            fix=f"accept the licence at {page} with the account of the token; a fine-grained token also needs"
-            " the right to read gated repositories",
-        )
+        return _gated(repo, page, token)
     if code == "RevisionNotFound":
         return KitError(
             f"{repo} has no revision {source.revision}", fix="correct the revision in the manifest"
@@ -141,3 +133,17 @@ def of_hub(
             fix=f"open {page} with that account, or use another token",
         )
     return of_status(head, origin, f"{repo}/{path}")
+
+
+def _gated(repo: str, page: str, token: str | None) -> KitError:
+    """The licence is not accepted by this account, or no account is known."""
+    if token is None:
+        return KitError(
+            f"{repo} is gated: its licence must be accepted, and no HF_TOKEN is set",
+            fix=f"accept the licence at {page}, make a read token there and set HF_TOKEN",
+        )
+    return KitError(
+        f"{repo} is gated, and the account of this HF_TOKEN has no access",
+        fix=f"accept the licence at {page} with the account of the token; a fine-grained token also needs"
+        " the right to read gated repositories",
+    )

@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, quote, urljoin, urlsplit
 from bootstrap.choose.manifest import File, Licence, Source
 from bootstrap.errors import KitError
 from bootstrap.fetch import errors
-from bootstrap.fetch.connection import Connection, Head, Origin, target_of
-from bootstrap.fetch.errors import TryAgain
+from bootstrap.fetch.connection import Connection
+from bootstrap.fetch.head import Head
+from bootstrap.fetch.origin import Origin, target_of
 
 ANSWER_SECONDS = 15.0
 MAX_REDIRECTS = 5
@@ -178,6 +179,3 @@ def in_cache(source: Source, file: File) -> Path | None:
     if not isinstance(found, str) or Path(found).stat().st_size != file.bytes:
         return None
     return Path(found).resolve()
-
-
-__all__ = ["HubMirror", "Located", "Mirror", "TryAgain", "UrlMirror", "ask", "in_cache", "mirrors_of"]

@@ -7,12 +7,12 @@ import time
 
 from bootstrap.errors import KitError
 from bootstrap.fetch import store
-from bootstrap.fetch.connection import Origin
 from bootstrap.fetch.control import Control
 from bootstrap.fetch.digest import PIECE_BYTES
 from bootstrap.fetch.errors import TryAgain
 from bootstrap.fetch.hashing import Hashing
 from bootstrap.fetch.mirrors import Mirrors
+from bootstrap.fetch.origin import Origin
 from bootstrap.fetch.segments import HashSegment
 from bootstrap.fetch.transfer import FileTransfer, Range
 
