@@ -10,14 +10,14 @@ from pathlib import Path
 from bootstrap.choose.manifest import File
 from bootstrap.errors import KitError
 from bootstrap.fetch import errors, external, hub, publish, resume, store
-from bootstrap.fetch.bottleneck import Bottleneck
 from bootstrap.fetch.errors import TryAgain
 from bootstrap.fetch.hub import Located, Mirror
 from bootstrap.fetch.reporter import Reporter
 from bootstrap.fetch.request import Request
-from bootstrap.fetch.session import Session
 from bootstrap.fetch.store import Lock
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers.bottleneck import Bottleneck
+from bootstrap.fetch.transfers.session import Session
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 LONGEST_PAUSE_SECONDS = 5.0
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from bootstrap.choose.manifest import Licence, Source
 from bootstrap.errors import KitError
-from bootstrap.fetch.head import Head
-from bootstrap.fetch.origin import Origin
+from bootstrap.fetch.http.head import Head
+from bootstrap.fetch.http.origin import Origin
 
 LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more ends the fetch with an error instead
 

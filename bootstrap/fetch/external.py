@@ -6,12 +6,13 @@ import os
 from dataclasses import replace
 
 from bootstrap.errors import KitError
-from bootstrap.fetch import external_process, hashing, publish
+from bootstrap.fetch import external_process, publish
 from bootstrap.fetch.hub import Located
 from bootstrap.fetch.reporter import Reporter
 from bootstrap.fetch.request import Request
-from bootstrap.fetch.session import Session
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers import hashing
+from bootstrap.fetch.transfers.session import Session
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 NAMES = ("hf-transfer", "hf-hub")
 ATTEMPTS = 2  # as with our own: what is damaged twice is not tried again

@@ -20,7 +20,7 @@ from typing import Any
 from bootstrap.choose.manifest import Source
 from bootstrap.errors import KitError
 from bootstrap.fetch.hub import Located
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 ATTEMPTS = 3
 CONNECTIONS = 16

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, quote, urljoin, urlsplit
 from bootstrap.choose.manifest import File, Licence, Source
 from bootstrap.errors import KitError
 from bootstrap.fetch import errors
-from bootstrap.fetch.connection import Connection
-from bootstrap.fetch.head import Head
-from bootstrap.fetch.origin import Origin, target_of
+from bootstrap.fetch.http.connection import Connection
+from bootstrap.fetch.http.head import Head
+from bootstrap.fetch.http.origin import Origin, target_of
 
 ANSWER_SECONDS = 15.0
 MAX_REDIRECTS = 5

@@ -11,9 +11,9 @@ from bootstrap.fetch import hub, publish, resume, store
 from bootstrap.fetch.journal import Claims
 from bootstrap.fetch.reporter import Reporter
 from bootstrap.fetch.request import Request
-from bootstrap.fetch.session import Session
 from bootstrap.fetch.store import Lock, Stamp
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers.session import Session
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 
 def verify(request: Request, files: list[File], lock: Lock, reporter: Reporter) -> list[File]:

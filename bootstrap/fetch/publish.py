@@ -10,7 +10,7 @@ from pathlib import Path
 from bootstrap.fetch import digest, store
 from bootstrap.fetch.request import Request
 from bootstrap.fetch.store import Entry, Stamp
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 _lock_file = threading.Lock()
 

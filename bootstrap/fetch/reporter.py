@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bootstrap.choose.manifest import File, Manifest
 from bootstrap.fetch.progress import FileProgress, Meter
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 
 class Reporter:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bootstrap.choose.manifest import Manifest
-from bootstrap.fetch.patience import Patience
+from bootstrap.fetch.transfers.patience import Patience
 
 
 @dataclass(frozen=True)

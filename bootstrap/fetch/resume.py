@@ -9,7 +9,7 @@ from bootstrap.fetch import digest
 from bootstrap.fetch.hub import Located, Mirror
 from bootstrap.fetch.journal import Claims, Journal
 from bootstrap.fetch.store import Basis, Entry
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 
 def of_local(file: File, final: Path, original: Path | None, entry: Entry | None) -> FileTransfer:

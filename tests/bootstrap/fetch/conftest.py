@@ -13,8 +13,8 @@ import pytest
 from bootstrap import fetch
 from bootstrap.choose.manifest import Manifest
 from bootstrap.fetch import Progress, run
-from bootstrap.fetch.patience import Patience
 from bootstrap.fetch.request import Request
+from bootstrap.fetch.transfers.patience import Patience
 from tests import hub
 from tests.hub import Hub, Repo
 
@@ -43,7 +43,7 @@ class Model:
     repo: Repo
     store: Path
     manifest: Manifest
-    told: list[Progress] = field(default_factory=list)
+    reports: list[Progress] = field(default_factory=list)
 
     def fetch(self, **changes: Any) -> dict[str, Path]:
         request = Request(
@@ -57,7 +57,7 @@ class Model:
             connections=None,
             patience=QUICK,
         )
-        return run.run(replace(request, **changes), self.told.append)
+        return run.run(replace(request, **changes), self.reports.append)
 
     @property
     def home(self) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.fetch.bottleneck import Bottleneck
+from bootstrap.fetch.transfers.bottleneck import Bottleneck
 from tests.bootstrap.fetch.conftest import BIG, MIB, Model
 
 MB = 1_000_000
@@ -92,6 +92,6 @@ def test_a_really_slow_disk_is_named_while_the_download_runs_and_after_it(
 ) -> None:
     model = replace(model.only(BIG), store=slow_disk / "models")
     model.fetch()
-    notes = [told.note for told in model.told if told.note]
+    notes = [report.note for report in model.reports if report.note]
     assert any("the disk takes" in note or "is slower than the link" in note for note in notes), notes
-    assert model.told[-1].note == notes[-1]
+    assert model.reports[-1].note == notes[-1]

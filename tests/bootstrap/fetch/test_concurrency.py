@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bootstrap.fetch.concurrency import Concurrency
+from bootstrap.fetch.transfers.concurrency import Concurrency
 
 MIB = 1024**2
 

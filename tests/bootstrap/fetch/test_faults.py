@@ -250,7 +250,7 @@ def test_refused_connections_and_unknown_hosts_are_named(model: Model) -> None:
 
 
 def test_tls_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bootstrap.fetch import connection
+    from bootstrap.fetch.http import connection
 
     pair = hub_server.certificate(tmp_path)
     with hub.serve(tls=pair) as server:

@@ -113,7 +113,7 @@ def test_where_nobody_knows_a_hash_it_is_said_so(model: Model) -> None:
     blind = model.with_files(sha256=None, git_oid=None)
     blind.manifest = blind.manifest.model_copy(update={"source": source})
     assert model.is_right(blind.fetch())
-    assert "only the size was checked" in (model.told[-1].note or "")
+    assert "only the size was checked" in (model.reports[-1].note or "")
 
 
 def test_a_manifest_that_names_another_file_is_told_before_a_byte_comes(model: Model) -> None:
@@ -140,12 +140,12 @@ def test_empty_files_and_exact_pieces_arrive(model: Model) -> None:
 def test_progress_counts_up_to_the_whole_and_names_each_file(model: Model) -> None:
     model.server.bytes_per_second = 10 * MIB
     model.fetch()
-    counts = [progress.bytes_done for progress in model.told]
+    counts = [progress.bytes_done for progress in model.reports]
     assert counts == sorted(counts) and counts[-1] == sum(map(len, FILES.values()))
-    assert {file.state for file in model.told[-1].files} == {"done"}
-    assert any(file.state == "running" for progress in model.told for file in progress.files)
-    assert any(p.bytes_per_second and p.eta_seconds is not None for p in model.told)
-    assert model.told[-1].eta_seconds == 0.0
+    assert {file.state for file in model.reports[-1].files} == {"done"}
+    assert any(file.state == "running" for progress in model.reports for file in progress.files)
+    assert any(p.bytes_per_second and p.eta_seconds is not None for p in model.reports)
+    assert model.reports[-1].eta_seconds == 0.0
 
 
 def test_a_folder_source_is_verified_where_it_lies(model: Model, tmp_path: Path) -> None:
@@ -207,10 +207,10 @@ def test_a_second_fetcher_waits_for_the_first_and_fetches_nothing(model: Model) 
     first.start()
     while not list(model.home.rglob("*.part")):
         time.sleep(0.02)
-    second = replace(model, told=[])
+    second = replace(model, reports=[])
     assert model.is_right(second.fetch())
     first.join()
-    assert any("another kinokit" in (progress.note or "") for progress in second.told)
+    assert any("another kinokit" in (progress.note or "") for progress in second.reports)
     assert model.server.bytes_sent() < 1.2 * sum(map(len, FILES.values()))
 
 
@@ -273,8 +273,8 @@ def test_secrets_are_in_no_message(model: Model) -> None:
     model.server.fault("status", BIG, status=500, times=None)
     with pytest.raises(KitError) as failed:
         model.fetch(token="hf_secret")
-    said = str(failed.value) + "".join(progress.note or "" for progress in model.told)
-    assert not re.search(r"hf_secret|Signature|X-Amz", said)
+    texts = str(failed.value) + "".join(progress.note or "" for progress in model.reports)
+    assert not re.search(r"hf_secret|Signature|X-Amz", texts)
 
 
 def test_each_file_is_told_as_soon_as_it_is_verified_and_no_other(model: Model) -> None:

@@ -53,16 +53,16 @@ def test_the_token_is_never_shown_to_the_storage(gated: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "problem"),
     [
         ({"repo": "studio/nothing"}, "has no repository studio/nothing, or it is private"),
         ({"revision": "f" * 40}, "has no revision f"),
     ],
 )
-def test_what_is_not_there_is_named(model: Model, source: dict[str, str], said: str) -> None:
+def test_what_is_not_there_is_named(model: Model, source: dict[str, str], problem: str) -> None:
     wrong = Source(**{"repo": model.repo.name, "revision": model.repo.revision, **source})
     model.manifest = model.manifest.model_copy(update={"source": wrong})
-    with pytest.raises(KitError, match=said):
+    with pytest.raises(KitError, match=problem):
         model.fetch()
 
 

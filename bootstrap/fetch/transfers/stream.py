@@ -10,18 +10,18 @@ import time
 
 from bootstrap.errors import KitError
 from bootstrap.fetch import errors
-from bootstrap.fetch.connection import Connection
-from bootstrap.fetch.control import Control
 from bootstrap.fetch.errors import TryAgain
-from bootstrap.fetch.hashing import new_block
-from bootstrap.fetch.head import Head
+from bootstrap.fetch.http.connection import Connection
+from bootstrap.fetch.http.head import Head
+from bootstrap.fetch.http.origin import Origin, target_of
+from bootstrap.fetch.http.unzipped import Unzipped
 from bootstrap.fetch.hub import Located, Mirror
-from bootstrap.fetch.landing import Landing
-from bootstrap.fetch.mirrors import Mirrors
-from bootstrap.fetch.origin import Origin, target_of
-from bootstrap.fetch.scheduler import Scheduler
-from bootstrap.fetch.transfer import FileTransfer, Range
-from bootstrap.fetch.unzipped import Unzipped
+from bootstrap.fetch.transfers.control import Control
+from bootstrap.fetch.transfers.hashing import new_block
+from bootstrap.fetch.transfers.landing import Landing
+from bootstrap.fetch.transfers.mirrors import Mirrors
+from bootstrap.fetch.transfers.scheduler import Scheduler
+from bootstrap.fetch.transfers.transfer import FileTransfer, Range
 
 ANSWER_SECONDS = 30.0
 FIRST_BACKOFF_SECONDS = 0.25

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bootstrap.choose.manifest import File
-from bootstrap.fetch import segments, store
+from bootstrap.fetch import store
 from bootstrap.fetch.digest import PIECE_BYTES
 from bootstrap.fetch.hub import Mirror
 from bootstrap.fetch.journal import Claims, Journal
 from bootstrap.fetch.progress import State
-from bootstrap.fetch.segments import HashSegment
 from bootstrap.fetch.store import Basis
+from bootstrap.fetch.transfers import segments
+from bootstrap.fetch.transfers.segments import HashSegment
 
 SMALLEST_SPLIT_BYTES = 256 * 1024  # sharing less costs more than it saves
 

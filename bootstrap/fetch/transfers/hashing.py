@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable
 
 from bootstrap.errors import KitError
-from bootstrap.fetch import concurrency, digest
-from bootstrap.fetch.control import Control
+from bootstrap.fetch import digest
 from bootstrap.fetch.digest import PIECE_BYTES
 from bootstrap.fetch.journal import Claims
-from bootstrap.fetch.segments import HashSegment
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers import concurrency
+from bootstrap.fetch.transfers.control import Control
+from bootstrap.fetch.transfers.segments import HashSegment
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 BLOCK_BYTES = 4 * 1024**2  # measured: with 1 MiB a GiB costs a quarter more processor time
 MOST_HELD_BLOCKS = 16  # where connections are ahead of the hash

@@ -8,7 +8,7 @@ import time
 from bootstrap.errors import KitError
 from bootstrap.fetch import errors
 from bootstrap.fetch.hub import Located, Mirror
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 
 class Mirrors:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from bootstrap.fetch.concurrency import Concurrency
-from bootstrap.fetch.control import Control
 from bootstrap.fetch.errors import TryAgain
-from bootstrap.fetch.transfer import FileTransfer, Range
+from bootstrap.fetch.transfers.concurrency import Concurrency
+from bootstrap.fetch.transfers.control import Control
+from bootstrap.fetch.transfers.transfer import FileTransfer, Range
 
 SMALLEST_NEAR_BYTES = 4 * 1024**2
 SMALLEST_SHARE_BYTES = 1024**2  # a request more for less than this costs more than it brings

@@ -7,14 +7,14 @@ import time
 
 from bootstrap.errors import KitError
 from bootstrap.fetch import store
-from bootstrap.fetch.control import Control
 from bootstrap.fetch.digest import PIECE_BYTES
 from bootstrap.fetch.errors import TryAgain
-from bootstrap.fetch.hashing import Hashing
-from bootstrap.fetch.mirrors import Mirrors
-from bootstrap.fetch.origin import Origin
-from bootstrap.fetch.segments import HashSegment
-from bootstrap.fetch.transfer import FileTransfer, Range
+from bootstrap.fetch.http.origin import Origin
+from bootstrap.fetch.transfers.control import Control
+from bootstrap.fetch.transfers.hashing import Hashing
+from bootstrap.fetch.transfers.mirrors import Mirrors
+from bootstrap.fetch.transfers.segments import HashSegment
+from bootstrap.fetch.transfers.transfer import FileTransfer, Range
 
 
 class Landing:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 
 from bootstrap.fetch import errors
-from bootstrap.fetch.control import Control
-from bootstrap.fetch.patience import Patience
-from bootstrap.fetch.stream import Stream
+from bootstrap.fetch.transfers.control import Control
+from bootstrap.fetch.transfers.patience import Patience
+from bootstrap.fetch.transfers.stream import Stream
 
 PROGRESS_BYTES = 64 * 1024  # less than this in all the time that we are patient is no progress
 SLOWEST_BYTES_PER_SECOND = 512

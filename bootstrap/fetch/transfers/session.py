@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from bootstrap.fetch.concurrency import Concurrency, most_connections
-from bootstrap.fetch.control import Control
-from bootstrap.fetch.hashing import Hashing
-from bootstrap.fetch.landing import Landing
-from bootstrap.fetch.mirrors import Mirrors
-from bootstrap.fetch.patience import Patience
-from bootstrap.fetch.scheduler import SMALLEST_SHARE_BYTES, Scheduler
-from bootstrap.fetch.stream import Stream
-from bootstrap.fetch.transfer import FileTransfer
-from bootstrap.fetch.watch import Watch
+from bootstrap.fetch.transfers.concurrency import Concurrency, most_connections
+from bootstrap.fetch.transfers.control import Control
+from bootstrap.fetch.transfers.hashing import Hashing
+from bootstrap.fetch.transfers.landing import Landing
+from bootstrap.fetch.transfers.mirrors import Mirrors
+from bootstrap.fetch.transfers.patience import Patience
+from bootstrap.fetch.transfers.scheduler import SMALLEST_SHARE_BYTES, Scheduler
+from bootstrap.fetch.transfers.stream import Stream
+from bootstrap.fetch.transfers.transfer import FileTransfer
+from bootstrap.fetch.transfers.watch import Watch
 
 TICK_SECONDS = 0.05
 END_SECONDS = 5.0  # for a thread to end

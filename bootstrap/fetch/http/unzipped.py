@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import zlib
 
-from bootstrap.fetch.connection import Connection
-from bootstrap.fetch.head import Broken
+from bootstrap.fetch.http.connection import Connection
+from bootstrap.fetch.http.head import Broken
 
 
 class Unzipped:

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 
 from bootstrap import __version__
-from bootstrap.fetch.head import Broken, Head, parse
-from bootstrap.fetch.origin import Origin
+from bootstrap.fetch.http.head import Broken, Head, parse
+from bootstrap.fetch.http.origin import Origin
 
 CONNECT_SECONDS = 10.0
 TICK_SECONDS = 1.0  # the longest time until a receive returns

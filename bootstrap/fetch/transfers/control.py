@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from bootstrap.fetch.transfer import FileTransfer
+from bootstrap.fetch.transfers.transfer import FileTransfer
 
 
 class Control:
