@@ -19,6 +19,7 @@ from bootstrap.launch import location
 from bootstrap.settings import Settings
 
 ANSWER_SECONDS = 60.0
+UNDECIDED = (None, "starting", "detecting", "choosing")  # states of a boot before a model is chosen
 AGENT = [sys.executable, "-m", "bootstrap.launch.agent"]
 
 
@@ -141,9 +142,7 @@ def _past_choice(data_dir: Path, started_at: float) -> bool:
     document = boot_document(data_dir)
     if (document.get("failure") or {}).get("ends"):
         return False
-    return document.get("started_at", 0) >= started_at and document.get("state") not in (
-        None, "starting", "detecting", "choosing",
-    )  # fmt: skip
+    return document.get("started_at", 0) >= started_at and document.get("state") not in UNDECIDED
 
 
 def boot_document(data_dir: Path) -> dict[str, Any]:
