@@ -90,14 +90,18 @@ def test_a_zombies_upload_never_replaces_the_winners(wan: Front, clip: bytes) ->
 def test_an_upload_that_loses_its_lease_on_the_way_is_not_kept(wan: Front) -> None:
     name = ask(wan)
     job = wan.worker.claimed("box-0")
+    folder = wan.data_dir / "jobs" / name
 
     def slow() -> object:
         yield b"first half"
+        until = time.monotonic() + 10
+        while not (folder.is_dir() and list(folder.iterdir())) and time.monotonic() < until:
+            time.sleep(0.02)  # until the front has begun to keep it
         wan.worker.claimed("box-0")
         yield b"second half"
 
     assert wan.worker.put(job, slow()).status_code == 409  # type: ignore[arg-type]
-    assert list((wan.data_dir / "jobs" / name).iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(wan: Front) -> None:
