@@ -6,17 +6,15 @@ import asyncio
 import logging
 import os
 import signal
-import threading
-from collections.abc import Callable
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TextIO
 
 from bootstrap import data_directory
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from bootstrap.launch import history, location, steps
+from bootstrap.launch import daemon_thread, history, location, steps
 from bootstrap.launch.address import Address
 from bootstrap.launch.document import BootDocument
 from bootstrap.launch.follow import Follower
@@ -30,8 +28,6 @@ from bootstrap.terminal import Terminal
 
 log = logging.getLogger("kinokit.agent")
 LOG_BYTES = 8 * 1024**2  # of agent.log, and of the one before it
-
-Result = TypeVar("Result")
 
 
 class Run:
@@ -136,7 +132,7 @@ class Run:
             return steps.run(self._settings, self._data_dir, os.environ, self._document, decided)
 
         try:
-            plan = await _in_thread(work, name="boot")
+            plan = await daemon_thread.run(work, name="boot")
         except BootFailed as failed:
             await self._boot_failed(failed)
             return
@@ -224,29 +220,6 @@ class Run:
 def only_the_page_is_seen(platform: Platform, parent_pid: int) -> bool:
     """On a marketplace, and where the kit is a container's own command: nobody looks at a terminal."""
     return platform.IS_RENTED or (platform.NAME == "docker" and parent_pid <= 1)
-
-
-async def _in_thread(work: Callable[[], Result], *, name: str) -> Result:
-    """Run in a thread that does not hold up the end of the process, as an executor's would."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Result] = loop.create_future()
-
-    def settle(method: Callable[[Any], None], value: Any) -> None:
-        if not done.done():
-            method(value)
-
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:
-            with suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(settle, done.set_exception, error)
-        else:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, done.set_result, result)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return await done
 
 
 def _started_at() -> float:
