@@ -64,11 +64,8 @@ class Market(ABC):
     def __init__(
         self, key: str, address: str | None = None, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self.http = httpx.Client(
-            base_url=address or self.address,
-            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **self.auth(key)},
-            timeout=60,
-        )
+        self.base_url = address or self.address
+        self.headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **self.auth(key)}
         self.sleep = sleep
 
     @abstractmethod
@@ -116,7 +113,8 @@ class Market(ABC):
         """
         for attempt in range(TRIES):
             try:
-                answer = self.http.request(method, path, json=body, params=query)
+                with httpx.Client(base_url=self.base_url, headers=self.headers, timeout=60) as http:
+                    answer = http.request(method, path, json=body, params=query)
             except httpx.TransportError as error:
                 raise KitError(
                     f"{self.name} does not answer: {type(error).__name__}",

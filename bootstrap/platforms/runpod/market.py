@@ -29,7 +29,7 @@ class Client(Market):
 
     def offers(self, needs: Needs, disk_gb: int) -> list[Offer]:
         # Tests give one address for both; the real ones differ.
-        path = self.graphql if str(self.http.base_url).startswith(self.address) else "/graphql"
+        path = self.graphql if self.base_url.startswith(self.address) else "/graphql"
         found = self.call("POST", path, body={"query": PRICES})
         offers = []
         for each in found["data"]["gpuTypes"]:
