@@ -159,9 +159,7 @@ class Manifest(Strict):
     source: Source
     files: Annotated[tuple[File, ...], Field(min_length=1)]
     components: dict[str, Inside]  # role -> a file's path, or a folder within the source
-    config: str | None = (
-        None  # component configs: a name in services/engines/configs, or a folder of the files
-    )
+    config: str | None = None  # component configs: a name that the engine brings, or a folder of the files
     defaults: dict[str, Any] = Field(default_factory=dict)  # request parameters
     recipe: dict[str, Any] = Field(default_factory=dict)  # facts that no request changes
     # Measured: of the defaults, warm, on the card of choose/card_speeds.yaml; None where nobody did.

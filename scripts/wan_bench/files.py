@@ -18,10 +18,11 @@ import torch
 from bootstrap.choose import reading
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.plan import Plan
+from services.engines.weights.linear import Linear
 
 from . import device
 
-CONFIGS = Path(__file__).parents[2] / "services" / "engines" / "configs"
+CONFIGS = Path(__file__).parents[2] / "services" / "engines" / "wan" / "configs"
 SIZES = {"U8": 1, "F8_E4M3": 1, "F16": 2, "BF16": 2, "F32": 4, "I64": 8}
 POOL_BYTES = 64 * 1024**2
 
@@ -158,12 +159,11 @@ def lora_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, byte
 
 
 def vae_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    from diffusers import AutoencoderKLWan
-
     from services.engines.wan import vae_key_map
+    from services.engines.wan.autoencoder import Autoencoder, Config
 
     with torch.device("meta"):
-        vae = AutoencoderKLWan.from_config(config)
+        vae = Autoencoder(Config.read(config))
     tensors, values = {}, {}
     for name, tensor in vae.state_dict().items():
         key = vae_key_map.original(
@@ -176,15 +176,13 @@ def vae_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes
 
 
 def on_meta(config: dict[str, Any]) -> torch.nn.Module:
-    from diffusers import WanTransformer3DModel
+    from services.engines.wan.transformer import Transformer
 
-    with torch.device("meta"):
-        model: torch.nn.Module = WanTransformer3DModel.from_config(config)
-    return model
+    return Transformer(config)
 
 
-def linear_layers(model: torch.nn.Module) -> dict[str, torch.nn.Linear]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+def linear_layers(model: torch.nn.Module) -> dict[str, Linear]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, Linear)}
 
 
 def ones(tensor: torch.Tensor, dtype: torch.dtype = torch.float16) -> bytes:
@@ -230,11 +228,11 @@ def text_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, byte
     import io
 
     import sentencepiece
-    from transformers import UMT5Config, UMT5EncoderModel
 
-    with torch.device("meta"):
-        model = UMT5EncoderModel(UMT5Config(**config))
-    linears = {f"{name}.weight" for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    from services.engines.wan import umt5
+
+    model = umt5.Encoder(config)
+    linears = {f"{name}.weight" for name in linear_layers(model)}
     spiece = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["a cat walks along the beach at sunset", "waves roll in, soft light"] * 8),
@@ -243,9 +241,8 @@ def text_tensors(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, byte
     raw = spiece.getvalue()
     tensors: dict[str, Any] = {"spiece_model": ("U8", (len(raw),)), "scaled_fp8": ("F8_E4M3", (0,))}
     values: dict[str, bytes] = {"spiece_model": raw}
+    tensors["shared.weight"] = ("F16", (config["vocab_size"], config["d_model"]))
     for name, tensor in model.state_dict().items():
-        if "embed_tokens" in name:
-            continue
         tensors[name] = ("F8_E4M3" if name in linears else "F16", tuple(tensor.shape))
         if name in linears:
             key = name.replace(".weight", ".scale_weight")

@@ -10,7 +10,7 @@ from typing import Any
 from bootstrap.errors import KitError
 from services.engines.start.files import Arriving
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parent / "configs"
 
 
 def configs(name: str | None) -> dict[str, Any]:

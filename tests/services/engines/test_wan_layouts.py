@@ -19,7 +19,7 @@ from transformers import UMT5Config, UMT5EncoderModel
 from services.engines.wan import key_map, vae_key_map
 from tests.checkpoints import wan
 
-CONFIGS = Path(__file__).parents[3] / "services" / "engines" / "configs"
+CONFIGS = Path(__file__).parents[3] / "services" / "engines" / "wan" / "configs"
 BYTES = {"U8": 1, "F8_E4M3": 1, "F16": 2, "F32": 4, "I64": 8}
 Table = dict[str, tuple[str, tuple[int, ...]]]
 
