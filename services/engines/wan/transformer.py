@@ -37,7 +37,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, context: Tensor, rotation: Rotation | None = None) -> Tensor:
         q, k, v = self.norm_q(self.to_q(x)), self.norm_k(self.to_k(context)), self.to_v(context)
         if rotation is not None:
-            q, k = (ops.rotate(part, *rotation, self.head) for part in (q, k))
+            q = ops.rotate(q, *rotation, self.head)
+            k = ops.rotate(k, *rotation, self.head)
         out: Tensor = self.to_out[0](ops.attend(q, k, v, self.head))
         return out
 
@@ -78,7 +79,9 @@ class Block(nn.Module):
         table = self.scale_shift_table + moves.float()
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = table.unbind(1)
         normed = moved(x, scale, shift, self.eps)
-        x = (x.float() + self.attn1(normed, normed, rotation) * gate).to(x.dtype)
+        attended = self.attn1(normed, normed, rotation)  # before x grows to float32
+        x = (x.float() + attended * gate).to(x.dtype)
+        del attended
         normed = x if self.norm2 is None else self.norm2(x.float()).to(x.dtype)
         x = x + self.attn2(normed, text)
         normed = moved(x, ffn_scale, ffn_shift, self.eps)
@@ -201,8 +204,7 @@ class Transformer(nn.Module):
 
 def moved(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
     """The layer norm of each row, scaled from 1 and shifted in float32."""
-    normed = F.layer_norm(x.float(), x.shape[1:], eps=eps)
-    return (normed * (1 + scale) + shift).to(x.dtype)
+    return (F.layer_norm(x.float(), x.shape[1:], eps=eps) * (1 + scale) + shift).to(x.dtype)
 
 
 @lru_cache(maxsize=2)

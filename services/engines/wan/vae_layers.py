@@ -43,9 +43,8 @@ class RmsNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(channels, *[1] * dimensions))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x if x.dtype == torch.float32 else x.float()
         scale: float = len(self.gamma) ** 0.5
-        return F.normalize(wide, dim=1).to(x.dtype) * scale * self.gamma
+        return F.normalize(x.float(), dim=1).to(x.dtype) * scale * self.gamma
 
 
 class Resnet(nn.Module):
