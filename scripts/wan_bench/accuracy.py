@@ -23,7 +23,7 @@ def accuracy(options: argparse.Namespace) -> None:
     import tempfile
 
     from services.engines.base import Start
-    from services.engines.wan import engine as engines
+    from services.engines.wan import loading
     from tests.checkpoints import wan as tiny
     from tests.services.engines import test_wan as reference
 
@@ -55,7 +55,7 @@ def accuracy(options: argparse.Namespace) -> None:
             values["prompt"] = "a cat walks along the beach at sunset"
             wanted = None
             for name, settings in (("exact", {"matmul": "exact"}), ("fast", {"matmul": "fp8"})):
-                made = engines.load(
+                made = loading.load(
                     made_files.plan(device=device.NAME, settings={**settings, "text_encoder": "resident"}),
                     Start(quiet),
                 )

@@ -68,11 +68,11 @@ def models(options: argparse.Namespace) -> None:
 
 def loaded(model: files.Model, settings: dict[str, Any], name: str) -> Any:
     from services.engines.base import Start
-    from services.engines.wan import engine as engines
+    from services.engines.wan import loading
 
     device.reset_peak()
     started = time.perf_counter()
-    engine = engines.load(model.plan(settings), Start(quiet))
+    engine = loading.load(model.plan(settings), Start(quiet))
     device.synchronize()
     put(f"{name} load", {
         "s": round(time.perf_counter() - started, 2), "peak_GiB": device.peak_gib(), "host_GiB": device.host_gib(),

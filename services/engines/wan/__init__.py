@@ -14,7 +14,7 @@ def prepare(plan: Plan, start: Start) -> None:
     from services.engines.start import gpu_init
 
     with gpu_init.initialised(plan.device, start.spans), start.spans.span("import the engine"):
-        from services.engines.wan import warmup
+        from services.engines.wan import loading, warmup  # noqa: F401
     warmup.begin(plan, start)
 
 
@@ -25,8 +25,8 @@ def load(plan: Plan, start: Start) -> Engine:
         KitError: a file does not fit its role or the model; names the keys that are wrong.
         OutOfMemory: the profile does not fit the GPU.
     """
-    from services.engines.wan import engine  # here, so that naming the family never imports torch
+    from services.engines.wan import loading  # here, so that naming the family never imports torch
 
-    loaded = engine.load(plan, start)
+    loaded = loading.load(plan, start)
     start.background.finish()
     return loaded

@@ -14,55 +14,18 @@ from torch import Tensor
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from services.engines import photo
-from services.engines.base import Cancel, Cancelled, Report, Start
+from services.engines.base import Cancel, Cancelled, Report
 from services.engines.memory import HostCopy, OomAsError
-from services.engines.start.files import Arriving
-from services.engines.wan import checks, component_configs, schedule, vae
+from services.engines.wan import lora, schedule, vae
+from services.engines.wan.condition import Channels, Condition, FirstFrame
 from services.engines.wan.experts import HIGH, LOW, Experts
+from services.engines.wan.lora import Strengths
 from services.engines.wan.settings import Recipe, Settings
 from services.engines.wan.text import TextEncoder
 from services.engines.weights.loader import Loader
 from services.parameters.values import Values
 
 SINGLE, TEXT, VAE = "transformer", "text_encoder", "vae"
-LORAS = {HIGH: "lora_high", LOW: "lora_low"}
-
-
-def load(plan: Plan, start: Start) -> WanEngine:
-    """Each part as soon as its files are there; what is there is checked before anything big is read."""
-    arriving = Arriving(plan.arrivals, start)
-    if plan.config is not None:
-        arriving.wait(Path(plan.config))
-    configs = component_configs.configs(plan.config)
-    shape, codec = configs["transformer"], configs["vae"]
-    two_experts = configs["index"].get("boundary_ratio") is not None
-    checks.check(plan.components, shape["in_channels"], codec["z_dim"], two_experts=two_experts)
-    loader = Loader(torch.device(plan.device), spans=start.spans)
-    engine = WanEngine(plan, configs, component_configs.vocabulary(plan.components, arriving), loader)
-    sizes = {part: sum(map(arriving.nbytes, files)) for part, files in engine.parts.items()}
-    arrived: list[str] = []
-    for batch in arriving.batches(engine.parts):
-        done, share = (sum(sizes[part] for part in group) for group in (arrived, batch))
-        arrived += batch
-        there = {file for part in arrived for file in engine.parts[part]}
-        checks.check_contents({role: file for role, file in plan.components.items() if file in there})
-        engine.open(batch)
-        if plan.device == "cuda" and VAE in batch:
-            start.background.do("prepare the decoder", lambda: engine.rehearse_decoding(plan.defaults))
-        engine.warm(_within(start.report, done, share, sum(sizes.values())))
-        if plan.device == "cuda" and TEXT in batch:
-            start.background.do("prepare the text encoder", engine.text.rehearse)
-        start.report("load", done + share, sum(sizes.values()))
-    return engine
-
-
-def _within(report: Report, before: int, share: int, total: int) -> Report:
-    """The progress of some parts as that of all; the counts are bytes of files."""
-
-    def scaled(stage: str, done: int, of: int) -> None:
-        report(stage, before + (share * done // of if of else 0), total)
-
-    return scaled
 
 
 class WanEngine:
@@ -82,17 +45,16 @@ class WanEngine:
         self._vocabulary = vocabulary
         self._loader = loader
         files = plan.components
-        self._has_lora = "lora_high" in files
-        self._default_lora = bool(plan.defaults.get("lora", self._has_lora))
-        self._default_strengths = {
-            role: float(plan.defaults.get(f"{name}_strength", 1.0)) for role, name in LORAS.items()
-        }
+        self._loras = Strengths(plan)
         self._expand = bool(configs["index"].get("expand_timesteps"))
         self._task_image = configs["transformer"]["in_channels"] > configs["vae"]["z_dim"]
         roles = (HIGH, LOW) if HIGH in files else (SINGLE,)
         self.experts = Experts(roles, configs["transformer"], self._settings, self._device, self._loader)
         self.parts: dict[str, list[Path]] = {
-            **{role: [files[each] for each in (role, LORAS.get(role)) if each in files] for role in roles},
+            **{
+                role: [files[each] for each in (role, lora.ROLES.get(role)) if each in files]
+                for role in roles
+            },
             TEXT: [files[TEXT], *([vocabulary] if vocabulary else [])],
             VAE: [files[VAE]],
         }
@@ -132,11 +94,11 @@ class WanEngine:
     def warm(self, report: Report) -> None:
         """Load everything that is open for a request of defaults."""
         with OomAsError(self._device):
-            self.experts.prepare(self._strengths(None), report)
+            self.experts.prepare(self._loras.of(None), report)
             if self._is_text_open:
                 self.text.warm()
 
-    def rehearse_decoding(self, defaults: Mapping[str, Any]) -> None:
+    def warm_up_decoding(self, defaults: Mapping[str, Any]) -> None:
         """The decoder's kernels at the default size: the first frame, and two parts of those that follow."""
         if not self.codec.parts_at_once:
             return
@@ -168,35 +130,51 @@ class WanEngine:
         noise = self._noise(values) if noise is None else noise
         self._check(values, image)
         report("encode", 0, 1)
-        guidance = values.guidance_scale
-        text = self.text.encode(values.prompt).to(self._device)
-        other = self.text.encode(values.negative_prompt).to(self._device) if guidance > 1 else None
-        self.experts.prepare(self._strengths(values), report)
-        condition = self._condition(image, values) if image is not None else None
+        texts = self._texts(values)
+        self.experts.prepare(self._loras.of(values), report)
+        condition = self._condition(image, values)
         report("encode", 1, 1)
 
-        steps = values.num_inference_steps
-        levels = schedule.sigmas(steps, values.shift)
-        roles = self._roles(levels, self._uses_lora(values))
+        levels = schedule.sigmas(values.num_inference_steps, values.shift)
+        roles = self._roles(levels, self._loras.are_used(values))
         latents = noise.to(self._device)
-        passes = 1 if other is None else 2
         for step, role in enumerate(roles):
             if cancelled():
                 raise Cancel
             # After a clip the next one begins, with the first step's expert.
-            following = roles[step + 1] if step + 1 < steps else roles[0]
-            inputs, timestep = self._inputs(latents, condition, levels[step])
-            velocity = self.experts.forward(
-                role, inputs, timestep, text, next_role=following if passes == 1 else role
-            )
-            if other is not None:
-                without = self.experts.forward(role, inputs, timestep, other, next_role=following)
-                velocity = without + guidance * (velocity - without)
+            following = roles[(step + 1) % len(roles)]
+            inputs = condition.inputs(latents, levels[step])
+            velocity = self._velocity(role, following, inputs, texts, values.guidance_scale)
             latents = latents + (levels[step + 1] - levels[step]) * velocity
-            report("sample", step + 1, steps)
-        if condition is not None and self._expand:
-            latents = torch.cat([condition, latents[:, :, 1:]], dim=2)
-        return latents
+            report("sample", step + 1, len(roles))
+        return condition.finished(latents)
+
+    def _texts(self, values: Values) -> list[Tensor]:
+        """The prompt's embedding and, where guidance asks for it, the negative prompt's."""
+        prompts = [values.prompt, *([values.negative_prompt] if values.guidance_scale > 1 else [])]
+        return [self.text.encode(prompt).to(self._device) for prompt in prompts]
+
+    def _velocity(
+        self,
+        role: str,
+        following: str,
+        inputs: tuple[Tensor, Tensor],
+        texts: list[Tensor],
+        guidance: float,
+    ) -> Tensor:
+        """One forward, or two with guidance; ``following`` is the expert of the next step."""
+        if len(texts) == 1:
+            return self.experts.forward(role, *inputs, texts[0], next_role=following)
+        text, negative = texts
+        velocity = self.experts.forward(role, *inputs, text, next_role=role)
+        without = self.experts.forward(role, *inputs, negative, next_role=following)
+        return without + guidance * (velocity - without)
+
+    def _condition(self, image: Path | None, values: Values) -> Condition:
+        kind = FirstFrame if self._expand else Channels
+        if image is None:
+            return kind(None)
+        return kind.of_photo(photo.read(image, width=values.width, height=values.height), self.codec, values)
 
     def _decode(
         self, latents: Tensor, count: int, report: Report, cancelled: Cancelled
@@ -223,22 +201,6 @@ class WanEngine:
             return [SINGLE] * steps
         low = schedule.first_low_step(levels, self._recipe, lora=lora)
         return [HIGH if step < low else LOW for step in range(steps)]
-
-    def _uses_lora(self, values: Values | None) -> bool:
-        wanted = None if values is None else values.lora
-        return self._has_lora and (self._default_lora if wanted is None else bool(wanted))
-
-    def _strengths(self, values: Values | None) -> dict[str, float]:
-        """Of each expert's LoRA; None asks for a request of defaults."""
-        if not self._uses_lora(values):
-            return dict.fromkeys(LORAS, 0.0)
-        if values is None:
-            return self._default_strengths
-        given = {HIGH: values.lora_high_strength, LOW: values.lora_low_strength}
-        return {
-            role: self._default_strengths[role] if strength is None else float(strength)
-            for role, strength in given.items()
-        }
 
     def _noise(self, values: Values) -> Tensor:
         """From the seed alone, drawn on the CPU: the same on every machine."""
@@ -273,27 +235,3 @@ class WanEngine:
             raise KitError(
                 "this model makes clips from prompts alone", fix="leave the photo out, or use wan22-i2v"
             )
-
-    def _condition(self, image: Path, values: Values) -> Tensor:
-        """The photo as 4 channels of mask and the latent of a clip that starts with it; 5B: as its latent."""
-        still = photo.read(image, width=values.width, height=values.height)[:, :, None]
-        if self._expand:
-            return self.codec.encode(still)
-        grey = still.new_zeros(1, 3, values.num_frames - 1, *still.shape[-2:])
-        latent = self.codec.encode(torch.cat([still, grey], dim=2))
-        mask = latent.new_zeros(1, self.codec.time, *latent.shape[2:])
-        mask[:, :, 0] = 1
-        return torch.cat([mask, latent], dim=1)
-
-    def _inputs(self, latents: Tensor, condition: Tensor | None, level: float) -> tuple[Tensor, Tensor]:
-        timestep = torch.tensor([schedule.TIMESTEPS * level], device=self._device)
-        if not self._expand:
-            return latents if condition is None else torch.cat([latents, condition], dim=1), timestep
-        # The 5B model is told the noise of each token; a given first frame has none.
-        if condition is not None:
-            latents = torch.cat([condition, latents[:, :, 1:]], dim=2)
-        frames, tokens = latents.shape[2], latents.shape[3] // 2 * (latents.shape[4] // 2)
-        each = timestep.expand(frames).clone()
-        if condition is not None:
-            each[0] = 0
-        return latents, each.repeat_interleave(tokens)[None]

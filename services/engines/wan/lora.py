@@ -10,16 +10,47 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from services.engines.wan import key_map
 from services.engines.weights import fp8_linear
 from services.engines.weights import safetensors as files
 from services.engines.weights.checkpoint import DENSE
 from services.engines.weights.safetensors import Stored
+from services.parameters.values import Values
 
 DOWN = ("lora_down", "lora_A")
 UP = ("lora_up", "lora_B")
 NAMED_AT_MOST = 5
+ROLES = {"high_noise": "lora_high", "low_noise": "lora_low"}  # the LoRA of each expert
+
+
+class Strengths:
+    """How much of each expert's LoRA a request gets; what it leaves open is the model's default."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._present = ROLES["high_noise"] in plan.components
+        self._default = bool(plan.defaults.get("lora", self._present))
+        self._strengths = {
+            role: float(plan.defaults.get(f"{name}_strength", 1.0)) for role, name in ROLES.items()
+        }
+
+    def are_used(self, values: Values | None) -> bool:
+        """None asks for a request of defaults."""
+        wanted = None if values is None else values.lora
+        return self._present and (self._default if wanted is None else bool(wanted))
+
+    def of(self, values: Values | None) -> dict[str, float]:
+        """By the expert's role."""
+        if not self.are_used(values):
+            return dict.fromkeys(ROLES, 0.0)
+        if values is None:
+            return self._strengths
+        given = {"high_noise": values.lora_high_strength, "low_noise": values.lora_low_strength}
+        return {
+            role: self._strengths[role] if strength is None else float(strength)
+            for role, strength in given.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class TextEncoder:
         if self._keep and self._buffer is None:
             self._load()
 
-    def rehearse(self) -> None:
+    def warm_up(self) -> None:
         """Encode nothing, which the guidance asks for too, where that needs no loading."""
         if self._buffer is not None:
             self.encode("")

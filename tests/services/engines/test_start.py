@@ -37,13 +37,15 @@ def test_an_engine_starts_and_loads_without_the_reference_libraries(family: str,
         f"from services.engines import {family} as engine;"
         f"plan = Plan.model_validate_json({plan.model_dump_json()!r});"
         "start = Start(lambda *_: None);"
-        "engine.prepare(plan, start); engine.load(plan, start); print(*sys.modules)"
+        "engine.prepare(plan, start); prepared = set(sys.modules);"
+        "engine.load(plan, start); print(*prepared, '|', *sys.modules)"
     )
+    assert f"services.engines.{family}.engine" in loaded[: loaded.index("|")], "imported beside the download"
     assert "torch" in loaded
     assert not (REFERENCES | {"ftfy"}) & set(loaded)
 
 
-def test_the_rehearsal_asks_for_the_kernels_that_a_clip_does(tmp_path: Path) -> None:
+def test_the_warmup_asks_for_the_kernels_that_a_clip_does(tmp_path: Path) -> None:
     """Same names, shapes and dtypes as a loaded expert's block, at the size of a default clip."""
     tiny = wan.make(tmp_path)
     plan = tiny.plan(settings={"matmul": "fp8"})
@@ -78,12 +80,12 @@ def test_what_is_done_beside_the_loading_may_fail(caplog: pytest.LogCaptureFixtu
     assert times["prepare what is broken"]["ended_at"] <= times["prepare the rest"]["ended_at"]
 
 
-def test_parts_that_were_rehearsed_make_the_same_clip(tmp_path: Path) -> None:
+def test_parts_that_were_warmed_up_make_the_same_clip(tmp_path: Path) -> None:
     tiny = wan.make(tmp_path)
     ready, fresh = (test_wan.engine(tiny) for _ in range(2))
     ready.codec = Codec(ready.codec.vae, tiling=False, frames_at_once=2)  # as on a GPU
-    ready.text.rehearse()
-    ready.rehearse_decoding({"size": "64x48"})
+    ready.text.warm_up()
+    ready.warm_up_decoding({"size": "64x48"})
     made = [
         np.stack(list(each.generate(Values.of(test_wan.VALUES), None, test_wan.quiet, test_wan.never)))
         for each in (ready, fresh)
