@@ -56,6 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.what) - set(MEASURES):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    os.environ.setdefault("KINOKIT_KERNELS_DIR", str(Path(options.folder) / "kernels"))
     for what in options.what or ["clip"]:
         guard(what, lambda: MEASURES[what](options))  # noqa: B023 - called at once
         if options.comfy and what == "clip":
