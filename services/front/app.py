@@ -32,8 +32,6 @@ from services.front.server import AccessFilter, Server
 from services.front.settings import Settings
 from services.front.tokens import TokenFile
 
-log = logging.getLogger("kinokit.front")
-
 STOP_SECONDS = 3  # for answers under way; then they are cut
 
 
