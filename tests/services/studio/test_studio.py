@@ -317,7 +317,7 @@ def test_a_prompt_makes_a_clip_where_the_model_reads_one(wan: Front, desk: Desk)
     page.get_by_role("option", name="480 × 832, portrait").click()
     page.locator("#k-make").click()
     job = wan.worker.claimed()
-    assert job["prompt"] == "a paper boat on a pond <b>at dawn</b>"
+    assert job["values"]["prompt"] == "a paper boat on a pond <b>at dawn</b>"
     assert (job["values"]["width"], job["values"]["height"]) == (480, 832)
     wan.worker.finish(job, "cancelled")
     expect(page.locator(".k-tile-title")).to_have_text("a paper boat on a pond <b>at dawn</b>")
