@@ -1,9 +1,10 @@
-"""What people see in a browser: boot page, sign-in page, studio. Only building the studio imports Gradio."""
+"""The studio, a page of Gradio's. Only building it imports Gradio, which takes seconds."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 from fastapi import FastAPI
 
@@ -37,6 +38,12 @@ async def attach(app: FastAPI, plan: Plan, context: Context) -> None:
 
 
 def _build(plan: Plan) -> FastAPI:
+    os.environ.update(
+        # Gradio reads them when it is imported: nothing of a user's work is sent to anybody else.
+        GRADIO_ANALYTICS_ENABLED="False",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        GRADIO_TEMP_DIR=str(plan.data_dir / "cache" / "studio"),
+    )
     from services.front.studio import page as studio  # imports Gradio, which takes seconds
 
     return studio.application(plan)

@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import html
 import json
-import os
 from functools import cache
 from typing import Any
 
+import gradio as gr
 from fastapi import FastAPI
 
 from bootstrap.choose.plan import Plan
 from services.front.pages import boot_page
-
-# Gradio reads these when it is imported. Nothing of a user's work is sent to anybody else.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-
-import gradio as gr
-
 from services.front.studio import form, theme
 from services.front.studio.origin import BrowserOrigin
 
@@ -36,7 +29,6 @@ KEEP_UPLOADS_SECONDS = 24 * 3600  # the API keeps its own copy of each photo
 
 def application(plan: Plan) -> FastAPI:
     """An app of its own that serves the studio at its root. Enter its lifespan before it is mounted."""
-    os.environ["GRADIO_TEMP_DIR"] = str(plan.data_dir / "cache" / "studio")
     shell = FastAPI(openapi_url=None)
     shell.add_middleware(BrowserOrigin)
     page = _page(plan)
