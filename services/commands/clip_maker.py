@@ -1,4 +1,4 @@
-"""What commands ask of the maker of their clips, whoever that is."""
+"""What commands need of the maker of their clips: the running service, or a process of their own."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 WINDOW_SECONDS = 1.0
 WRITING = 0.5  # of the connections' time in ``write``: with more, they wait for the disk
 READING = 0.25  # with less, they wait for the link
-SEEN_SECONDS = 3.0  # that it lasts before the user is told
+SEEN_SECONDS = 3.0  # that it lasts before it is reported
 SLOWER = 0.8  # of the link's rate: a faster disk is not worth a note
 
 
