@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from services.engines.start.background import Background
 from services.engines.start.spans import Spans
@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
 # As torch's allocators, cuBLAS and cuDNN, and the driver say it.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "out_of_memory")
-# stage ("load", "encode", "sample", "decode"), done, total; total 0 when it is not known
-Report = Callable[[str, int, int], None]
+ClipStage = Literal["encode", "sample", "decode"]
+# "wait": for files that are on their way
+Stage = Literal["wait", "load"] | ClipStage
+# stage, done, total; total 0 when it is not known
+Report = Callable[[Stage, int, int], None]
 # True once the job was cancelled; engines ask between steps
 Cancelled = Callable[[], bool]
+
+
+Frame: TypeAlias = "NDArray[np.uint8]"  # RGB [height, width, 3]
 
 
 class Cancel(Exception):
@@ -68,11 +74,34 @@ class Engine(Protocol):
 
     def generate(
         self, values: Values, image: Path | None, report: Report, cancelled: Cancelled
-    ) -> Iterator[NDArray[np.uint8]]:
-        """Yield RGB frames, uint8 [height, width, 3], in order.
+    ) -> Iterator[Frame]:
+        """Yield the frames in order.
 
         ``image`` already has the clip's width and height: the worker fits it with ``services.video.fit``.
         """
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Of a clip between two stages."""
+
+    frames: int
+    fps: int
+
+
+class FrameStage(Protocol):
+    """Something that is done with frames as they come: interpolating, enlarging, keeping them in a file.
+
+    Stages that need torch lie in ``services.engines.frames``.
+    """
+
+    name: str  # in progress, estimate and timings: <name>_seconds
+
+    def shape(self, given: Shape) -> Shape:
+        """Of the clip that ``run`` makes of one of this shape."""
+
+    def run(self, frames: Iterator[Frame], given: Shape) -> Iterator[Frame]:
+        """Hand frames on as early as can be; what is held is freed when the generator is closed."""
 
 
 class EngineModule(Protocol):

@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import cast
 
 from bootstrap.choose.plan import Plan
-from services.engines.base import Cancel, Engine, EngineModule, Start
+from services.engines.base import Cancel, Engine, EngineModule, Stage, Start
 from services.engines.start.files import Arriving
 from services.engines.start.spans import Spans
 from services.parameters.values import Values
-from services.worker import failure
+from services.video.metadata import Metadata
+from services.worker import failure, sinks
 from services.worker.channel import Channel
-from services.worker.estimate import SHARES, Estimate
+from services.worker.estimate import Estimate
+from services.worker.pipeline import Pipeline
 from services.worker.protocol import Cancelled, Clip, Done, Loading, Progress, Ready, Run, Timings
 
 log = logging.getLogger("kinokit.child")
 
+WAITING = "waiting for the weights"
 FAULT_EXIT = 71  # the GPU's context is broken: only a new process can use it
 
 
@@ -32,9 +35,10 @@ def begin(channel: Channel) -> Start:
     """What this start is spent on is reported with its progress."""
     spans = Spans()
 
-    def report(stage: str, done: int, total: int) -> None:
+    def report(stage: Stage, done: int, total: int) -> None:
         progress = min(1.0, done / total) if total else None
-        channel.report(stage, Loading(detail=stage, progress=progress, timings=_timings(spans)))
+        detail = WAITING if stage == "wait" else stage
+        channel.report(stage, Loading(detail=detail, progress=progress, timings=_timings(spans)))
 
     return Start(report, spans=spans)
 
@@ -45,7 +49,8 @@ def prepare(plan: Plan, channel: Channel, start: Start, engine_module: str | Non
     with suppress(Exception), start.spans.span("imports"):
         module = _module(plan, engine_module)
         module.prepare(plan, start)
-        from services.video import encode, fit, metadata  # noqa: F401 - PyAV and Pillow, for the first clip
+        import av  # noqa: F401 - as Pillow, for the first clip
+        from PIL import Image  # noqa: F401
 
 
 def load(plan: Plan, channel: Channel, start: Start, engine_module: str | None = None) -> Engine | None:
@@ -78,39 +83,34 @@ def _timings(spans: Spans, load_seconds: float | None = None) -> Timings:
     return Timings.model_validate({"load_seconds": load_seconds, "spans": spans.so_far()})
 
 
-def make(engine: Engine, plan: Plan, run: Run, channel: Channel, shares: dict[str, float]) -> Clip:
-    """One clip. Raises what the engine raises."""
-    from services.video import encode, fit, metadata  # PyAV and Pillow, once the model is loaded
-
+def make(pipeline: Pipeline, plan: Plan, run: Run, channel: Channel) -> Clip:
+    """One clip. Raises what its stages raise."""
     started = time.monotonic()
     values = Values.of(run.values)
-    image = run.image
-    if image is not None:
-        fitted = run.path.with_suffix(".png")
-        fit.photo(image, fitted, fit=values.fit, width=values.width, height=values.height)
-        image = fitted
-    estimate = Estimate(shares)
     peak = PeakMemory(plan.device)
 
-    def report(stage: str, done: int, total: int) -> None:
-        estimate.advance(stage, done, total)
+    def watch(estimate: Estimate) -> None:
+        stage = estimate.stage or ""
         eta = None if estimate.eta_seconds is None else round(estimate.eta_seconds, 1)
         channel.report(stage, Progress(stage=stage, progress=round(estimate.progress, 4), eta_seconds=eta))
 
-    tags = metadata.Metadata(model=plan.model, kit_version=plan.kit_version, values=run.values)
-    with encode.Writer(run.path, fps=values.fps, metadata=tags) as writer:
-        for frame in engine.generate(values, image, report, channel.cancelled):
-            if channel.cancelled():
-                raise Cancel
-            writer.add(frame)
-    stages = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in estimate.finish().items()}
+    tags = Metadata(model=plan.model, kit_version=plan.kit_version, values=run.values)
+    made = pipeline.run(
+        values,
+        run.image,
+        sinks=[sinks.File(run.path, tags)],
+        folder=run.path.parent,
+        watch=watch,
+        cancelled=channel.cancelled,
+    )
+    stages = {f"{stage}_seconds": round(seconds, 3) for stage, seconds in made.seconds.items()}
     return Clip(
         model=plan.model,
         profile=plan.profile,
         device=plan.device,
         kit_version=plan.kit_version,
         seed=values.seed,
-        frames=writer.frames,
+        frames=made.frames,
         bytes=run.path.stat().st_size,
         timings={**stages, "total_seconds": round(time.monotonic() - started, 3)},
         peak_memory_bytes=peak.bytes(),
@@ -135,10 +135,10 @@ class PeakMemory:
 
 def serve(engine: Engine, plan: Plan, channel: Channel) -> None:
     """One clip after the other. An error ends the job, not the child, unless the GPU's context is broken."""
-    shares = dict(SHARES)
+    pipeline = Pipeline(engine)
     for run in channel.runs():
         try:
-            clip = make(engine, plan, run, channel, shares)
+            clip = make(pipeline, plan, run, channel)
         except Cancel:
             channel.send(Cancelled())
         except Exception as error:

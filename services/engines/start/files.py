@@ -64,7 +64,7 @@ class Arriving:
                     self._start.spans.add(f"wait for {last}", began, time.time(), waited_for=last)
                 return arrived
             if not before:
-                self._start.report("waiting for the weights", 0, 0)
+                self._start.report("wait", 0, 0)
             before = missing
             time.sleep(LOOK_SECONDS)
             self._look()

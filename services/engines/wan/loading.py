@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bootstrap.choose.plan import Plan
-from services.engines.base import Report, Start
+from services.engines.base import Report, Stage, Start
 from services.engines.start.files import Arriving
 from services.engines.wan import checks, component_configs
 from services.engines.wan.engine import TEXT, VAE, WanEngine
@@ -45,7 +45,7 @@ def load(plan: Plan, start: Start) -> WanEngine:
 def _within(report: Report, before: int, share: int, total: int) -> Report:
     """The progress of some parts as that of all; the counts are bytes of files."""
 
-    def scaled(stage: str, done: int, of: int) -> None:
+    def scaled(stage: Stage, done: int, of: int) -> None:
         report(stage, before + (share * done // of if of else 0), total)
 
     return scaled
