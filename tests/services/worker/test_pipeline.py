@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -165,3 +166,15 @@ def test_a_cancelled_clip_ends_between_two_frames_and_leaves_no_file(tmp_path: P
         )
     assert (engine.handed_over, engine.is_closed) == (3, True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_stage_of_the_recipe_runs(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    recipe = text.split("## Add a stage\n")[1].split("\n## ")[0]
+    code = recipe.split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    kept = Kept()
+    made = Watched(tmp_path).run(Pipeline(Bars(), stages=[names["Twice"]()]), kept)
+    assert (made.frames, len(kept.levels)) == (12, 12)
+    assert "twice" in made.seconds
