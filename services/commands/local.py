@@ -25,8 +25,9 @@ from services.commands.clip_maker import Failed, Made, Report, photo, progress_l
 from services.parameters.values import Values
 from services.video import fit
 from services.worker import protocol
-from services.worker.gpu_process import ChildProcess, Died
+from services.worker.gpu_process import Died
 from services.worker.protocol import Done, LoadFailed, Loading, Outcome, Progress, Ready, Run
+from services.worker.ranks import Group
 
 TICK_SECONDS = 0.1
 
@@ -40,7 +41,7 @@ class LocalMaker:
         self._plan = plan
         self._folder = folder
         self._terminal = terminal
-        self._child: ChildProcess | None = None
+        self._child: Group | None = None
 
     async def make(self, given: Mapping[str, Any], image: Path | None, output: Path, report: Report) -> Made:
         record, warnings = self._complete(given, image)
@@ -98,14 +99,14 @@ class LocalMaker:
         lost = fit.warnings(size, width=asked.width, height=asked.height, fit=asked.fit)
         return request.values, (*picture.warnings, *lost, *request.warnings)
 
-    async def _loaded(self) -> ChildProcess:
+    async def _loaded(self) -> Group:
         if self._child is not None:
             return self._child
         plan_path = self._folder / "plan.json"
         self._plan.write(plan_path)
         group = self._plan.gpu_groups[0] if self._plan.gpu_groups else ()
         env = {**os.environ, **worker_environment(self._plan, group, os.environ)}
-        child = await ChildProcess.start(plan_path, env=env, log=self._log)
+        child = await Group.start(plan_path, env=env, log=self._log)
         self._child = child
         try:
             while isinstance(event := await child.receive(), Loading):
@@ -120,7 +121,7 @@ class LocalMaker:
             self._terminal.say(f"  {event.detail}")
         return child
 
-    async def _outcome(self, child: ChildProcess, report: Report) -> Outcome:
+    async def _outcome(self, child: Group, report: Report) -> Outcome:
         while True:
             event = await child.receive()
             if isinstance(event, Progress):

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from services.worker.gpu_process import ChildProcess, Died
+from services.worker.gpu_process import Died
 from services.worker.protocol import (
     Cancelled,
     CancelRun,
@@ -22,6 +22,7 @@ from services.worker.protocol import (
     Run,
 )
 from services.worker.queue_client import LeaseLost, RemoteQueue
+from services.worker.ranks import Group
 
 log = logging.getLogger("kinokit.worker")
 
@@ -34,7 +35,7 @@ WORKER_LOST = "worker_lost"
 class Attempt:
     """``make`` and ``beat`` run side by side; then one of ``finish`` and ``finish_dead``."""
 
-    def __init__(self, job: Claimed, queue: RemoteQueue, child: ChildProcess, folder: Path) -> None:
+    def __init__(self, job: Claimed, queue: RemoteQueue, child: Group, folder: Path) -> None:
         self._job = job
         self._queue = queue
         self._child = child

@@ -1,4 +1,4 @@
-"""The GPU child: holds the model and makes clips. Talks with its parent as ``protocol`` says."""
+"""One process of the GPU child: holds the model and makes clips; talks with its parent by ``protocol``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WAITING = "waiting for the weights"
 FAULT_EXIT = 71  # the GPU's context is broken: only a new process can use it
 
 
-def begin(channel: Channel) -> Start:
+def begin(channel: Channel, rank: int = 0, world: int = 1) -> Start:
     """What this start is spent on is reported with its progress."""
     spans = Spans()
 
@@ -40,7 +40,7 @@ def begin(channel: Channel) -> Start:
         detail = WAITING if stage == "wait" else stage
         channel.report(stage, Loading(detail=detail, progress=progress, timings=_timings(spans)))
 
-    return Start(report, spans=spans)
+    return Start(report, rank=rank, world=world, spans=spans)
 
 
 def prepare(plan: Plan, channel: Channel, start: Start, engine_module: str | None = None) -> None:
@@ -83,8 +83,8 @@ def _timings(spans: Spans, load_seconds: float | None = None) -> Timings:
     return Timings.model_validate({"load_seconds": load_seconds, "spans": spans.so_far()})
 
 
-def make(pipeline: Pipeline, plan: Plan, run: Run, channel: Channel) -> Clip:
-    """One clip. Raises what its stages raise."""
+def make(pipeline: Pipeline, plan: Plan, run: Run, channel: Channel, *, rank: int = 0) -> Clip:
+    """One clip, of which rank 0 writes the file. Raises what its stages raise."""
     started = time.monotonic()
     values = Values.of(run.values)
     peak = PeakMemory(plan.device)
@@ -98,8 +98,8 @@ def make(pipeline: Pipeline, plan: Plan, run: Run, channel: Channel) -> Clip:
     made = pipeline.run(
         values,
         run.image,
-        sinks=[sinks.File(run.path, tags)],
-        folder=run.path.parent,
+        sinks=[sinks.File(run.path, tags)] if rank == 0 else [],
+        photo=run.path.with_name(f"photo-{rank}.png"),
         watch=watch,
         cancelled=channel.cancelled,
     )
@@ -111,7 +111,7 @@ def make(pipeline: Pipeline, plan: Plan, run: Run, channel: Channel) -> Clip:
         kit_version=plan.kit_version,
         seed=values.seed,
         frames=made.frames,
-        bytes=run.path.stat().st_size,
+        bytes=run.path.stat().st_size if rank == 0 else 0,
         timings={**stages, "total_seconds": round(time.monotonic() - started, 3)},
         peak_memory_bytes=peak.bytes(),
     )
@@ -133,12 +133,12 @@ class PeakMemory:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def serve(engine: Engine, plan: Plan, channel: Channel) -> None:
+def serve(engine: Engine, plan: Plan, channel: Channel, *, rank: int = 0) -> None:
     """One clip after the other. An error ends the job, not the child, unless the GPU's context is broken."""
     pipeline = Pipeline(engine)
     for run in channel.runs():
         try:
-            clip = make(pipeline, plan, run, channel)
+            clip = make(pipeline, plan, run, channel, rank=rank)
         except Cancel:
             channel.send(Cancelled())
         except Exception as error:
@@ -154,17 +154,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m services.worker.child")
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--world", type=int, default=1)
     parser.add_argument("--engine", help="a module like those in services.engines; else the plan's family")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     channel = Channel(socket.socket(fileno=arguments.fd))
     plan = Plan.read(arguments.plan)
-    start = begin(channel)
+    start = begin(channel, arguments.rank, arguments.world)
     prepare(plan, channel, start, arguments.engine)
     engine = load(plan, channel, start, arguments.engine)
     if engine is None:
         sys.exit(1)
-    serve(engine, plan, channel)
+    serve(engine, plan, channel, rank=arguments.rank)
 
 
 if __name__ == "__main__":

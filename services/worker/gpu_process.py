@@ -1,4 +1,4 @@
-"""The parent's end of the GPU child: start it, send orders, receive events, kill it."""
+"""The parent's end of one process of the GPU child: start it, send orders, receive events, kill it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ class ChildProcess:
         cls,
         plan: Path,
         *,
+        rank: int = 0,
+        world: int = 1,
         engine: str | None = None,
         env: Mapping[str, str] | None = None,
         log: Path | None = None,
@@ -43,9 +45,8 @@ class ChildProcess:
         ours, theirs = socket.socketpair()
         with theirs, log.open("ab") if log else nullcontext() as output:
             process = await asyncio.create_subprocess_exec(
-                *die_with_parent.command(
-                    "services.worker.child", "--fd", str(theirs.fileno()), "--plan", str(plan)
-                ),
+                *die_with_parent.command("services.worker.child", "--fd", str(theirs.fileno())),
+                *("--plan", str(plan), "--rank", str(rank), "--world", str(world)),
                 *(["--engine", engine] if engine else []),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

@@ -39,11 +39,11 @@ class Pipeline:
         image: Path | None,
         *,
         sinks: Sequence[FrameStage],
-        folder: Path,
+        photo: Path,
         watch: Watch,
         cancelled: Cancelled,
     ) -> Made:
-        """``image`` is a photo of any size; what has to be kept meanwhile lies in ``folder``.
+        """``image`` is a photo of any size; with the clip's size it is kept at ``photo``.
 
         Raises ``Cancel`` once ``cancelled()``, and whatever a stage raises; no file is left then.
         """
@@ -51,7 +51,7 @@ class Pipeline:
         names = [*([PHOTO] if image else []), *ENGINE_STAGES, *(stage.name for stage in road)]
         estimate = Estimate(self._learned, stages=names)
         if image is not None:
-            image = _fitted(image, folder / "photo.png", values, estimate)
+            image = _fitted(image, photo, values, estimate)
         frames = _from_engine(self._engine, values, image, estimate, watch, cancelled)
         shape = Shape(frames=values.num_frames, fps=values.fps)
         for stage in road:

@@ -19,7 +19,7 @@ from typing import Any
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from services.worker.attempt import BEAT_SECONDS, Attempt
-from services.worker.gpu_process import ChildProcess, Died
+from services.worker.gpu_process import Died
 from services.worker.protocol import (
     Claimed,
     Done,
@@ -32,6 +32,7 @@ from services.worker.protocol import (
     WorkerReport,
 )
 from services.worker.queue_client import LeaseLost, RemoteQueue
+from services.worker.ranks import Group
 
 log = logging.getLogger("kinokit.worker")
 
@@ -78,7 +79,7 @@ class Worker:
         """From its start to its end, and the pause after a bad one."""
         if self._report.state != "failed":
             self._change(WorkerReport(state="loading", detail="starting"))
-        child = await ChildProcess.start(self._plan_path, engine=self._engine)
+        child = await Group.start(self._plan_path, engine=self._engine)
         pause: float | None = None
         try:
             if not await self._load(child):
@@ -101,7 +102,7 @@ class Worker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), pause)
 
-    async def _load(self, child: ChildProcess) -> bool:
+    async def _load(self, child: Group) -> bool:
         """False when the model cannot be loaded. Raises ``Died``."""
         while True:
             event = await self._unless_stopped(child.receive())
@@ -119,7 +120,7 @@ class Worker:
                     self._fail(problem, fix=fix)
                     return False
 
-    async def _serve(self, child: ChildProcess) -> None:
+    async def _serve(self, child: Group) -> None:
         """Jobs until the worker is to stop. Raises ``Died``."""
         while not self._stop.is_set():
             job = await self._next(child)
@@ -131,7 +132,7 @@ class Worker:
                 await self._work(job, child)
             log.info("job %s left after %.1f s", job.id, time.monotonic() - started)
 
-    async def _next(self, child: ChildProcess) -> Claimed | None:
+    async def _next(self, child: Group) -> Claimed | None:
         """The next job. A child that dies meanwhile is noticed at once."""
         claim = asyncio.create_task(self._queue.claim(self._plan))
         listen = asyncio.create_task(child.receive())
@@ -147,7 +148,7 @@ class Worker:
 
     # -- one job -----------------------------------------------------------------------------------
 
-    async def _work(self, job: Claimed, child: ChildProcess) -> None:
+    async def _work(self, job: Claimed, child: Group) -> None:
         """Make the clip and hand it in. Raises ``LeaseLost`` or ``Died``."""
         folder = self._scratch / f"{job.id}-{job.token}"
         folder.mkdir()
@@ -181,7 +182,7 @@ class Worker:
             beating.result()
         return False
 
-    async def _give_back(self, job: Claimed, child: ChildProcess) -> None:
+    async def _give_back(self, job: Claimed, child: Group) -> None:
         """The worker is to stop: the job goes back first, so that its place in the queue is kept."""
         log.info("job %s goes back into the queue", job.id)
         child.kill()

@@ -90,7 +90,7 @@ class Watched:
     """What somebody who watches sees of one run."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._photo = folder / "fitted.png"
         self.shown: list[str | None] = []
         self.progress: list[float] = []
 
@@ -100,7 +100,7 @@ class Watched:
 
     def run(self, pipeline: Pipeline, *sinks: FrameStage, image: Path | None = None) -> Made:
         return pipeline.run(
-            VALUES, image, sinks=sinks, folder=self._folder, watch=self, cancelled=lambda: False
+            VALUES, image, sinks=sinks, photo=self._photo, watch=self, cancelled=lambda: False
         )
 
 
@@ -160,7 +160,7 @@ def test_a_cancelled_clip_ends_between_two_frames_and_leaves_no_file(tmp_path: P
             VALUES,
             None,
             sinks=[File(clip, Metadata("m", "1"))],
-            folder=tmp_path,
+            photo=tmp_path / "fitted.png",
             watch=lambda estimate: None,
             cancelled=lambda: engine.handed_over == 3,
         )
