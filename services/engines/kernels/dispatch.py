@@ -11,8 +11,8 @@ HAS_TRITON = importlib.util.find_spec("triton") is not None  # only CUDA builds 
 
 
 def fused(x: Tensor) -> bool:
-    """True where Triton's kernels run on this tensor."""
-    return x.is_cuda and HAS_TRITON
+    """True where Triton's kernels run on this tensor; on the meta device they are only compiled."""
+    return (x.is_cuda or x.is_meta) and HAS_TRITON
 
 
 def fused_fp8(x: Tensor) -> bool:

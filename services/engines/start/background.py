@@ -22,20 +22,24 @@ class Background:
         self._pool = ThreadPoolExecutor(1, "background")
         self._begun: list[Future[None]] = []
 
-    def do(self, name: str, step: Callable[[], object]) -> None:
-        """``name`` is for the timeline. What fails is done again by the clip, which says what is wrong."""
-        self._begun.append(self._pool.submit(self._guarded, name, step))
+    def do(self, name: str, step: Callable[[], object], *, room_bytes: int = ROOM_BYTES) -> None:
+        """``name`` is for the timeline. What fails is done again by the clip, which says what is wrong.
+
+        ``room_bytes`` of the GPU must be free, or the step is left out.
+        """
+        self._begun.append(self._pool.submit(self._guarded, name, step, room_bytes))
 
     def finish(self) -> None:
         """Wait for all of it: a clip wants the memory back."""
         wait(self._begun)
         self._begun.clear()
 
-    def _guarded(self, name: str, step: Callable[[], object]) -> None:
+    def _guarded(self, name: str, step: Callable[[], object], room_bytes: int) -> None:
         import torch
 
-        if torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < ROOM_BYTES:
-            log.info("did not %s ahead of the first clip: less than 10 GiB of the GPU are free", name)
+        if torch.cuda.is_available() and torch.cuda.mem_get_info()[0] < room_bytes:
+            gib = room_bytes / 1024**3
+            log.info("did not %s ahead of the first clip: less than %.0f GiB of the GPU are free", name, gib)
             return
         try:
             with self._spans.span(name), torch.inference_mode():

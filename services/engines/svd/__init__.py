@@ -14,15 +14,18 @@ def prepare(plan: Plan, start: Start) -> None:
     from services.engines.start import gpu_init
 
     with gpu_init.initialised(plan.device, start.spans), start.spans.span("import the engine"):
-        from services.engines.svd import engine  # noqa: F401
+        from services.engines.svd import warmup
+    warmup.begin(plan, start)
 
 
 def load(plan: Plan, start: Start) -> Engine:
     """Put the model where the plan's profile wants it; see ``services.engines.base``.
 
     Raises:
-        KitError: the folder is not an SVD checkpoint; names the keys that are missing, extra or misshapen.
+        KitError: the folder is not an SVD checkpoint; names the keys that are missing, unknown or misshapen.
     """
     from services.engines.svd import engine  # here, so that asking for limits or presets never imports torch
 
-    return engine.load(plan, start)
+    loaded = engine.load(plan, start)
+    start.background.finish()
+    return loaded

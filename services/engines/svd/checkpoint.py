@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +59,34 @@ def read(
     for batch in arriving.batches(parts):
         for part in batch:
             start.report("load", done, total)
-            file, config = parts[part]
-            models[part] = _fill(CLASSES[part], _config(config), file, loader, device, dtype)
+            file = files[part]
+            models[part] = _filled(part, folder, file, loader, device, dtype)
             done += arriving.nbytes(file)
             start.report("load", done, total)
+    return _whole(folder, models, arriving)
+
+
+def zeros(folder: Path, device: torch.device, dtype: torch.dtype, arriving: Arriving) -> Checkpoint:
+    """All parts with zeros for weights, as soon as the configs are there: the same work, another clip.
+
+    Raises:
+        KitError: a config is absent or not one of Stable Video Diffusion.
+    """
+    arriving.wait(*(folder / part / CONFIG for part in CLASSES))
+    models = {}
+    for part in CLASSES:
+        model = models[part] = _shell(part, folder)
+        state = {
+            key: torch.zeros_like(each, dtype=dtype, device=device)
+            for key, each in model.state_dict().items()
+        }
+        # Shares are read as numbers when the engine takes the model over; a meta tensor has none.
+        shares = {key: torch.tensor([0.0], dtype=dtype) for key in state if key.endswith("mix_factor")}
+        model.load_state_dict(state | shares, assign=True)
+    return _whole(folder, models, arriving)
+
+
+def _whole(folder: Path, models: dict[str, Any], arriving: Arriving) -> Checkpoint:
     others = (folder / "feature_extractor" / "preprocessor_config.json", folder / "scheduler" / SCHEDULER)
     arriving.wait(*others)
     processor, scheduler = map(_config, others)
@@ -98,19 +121,20 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _fill(
-    make: type[nn.Module],
-    config: Mapping[str, Any],
-    file: Path,
-    loader: Loader,
-    device: torch.device,
-    dtype: torch.dtype,
+def _shell(part: str, folder: Path) -> nn.Module:
+    """The part as its config says, without memory for its weights."""
+    config = _config(folder / part / CONFIG)
+    with torch.device("meta"):
+        return CLASSES[part](config).requires_grad_(False)
+
+
+def _filled(
+    part: str, folder: Path, file: Path, loader: Loader, device: torch.device, dtype: torch.dtype
 ) -> nn.Module:
-    with torch.device("meta"):  # until the file's own tensors take their place
-        model = make(config)
+    model = _shell(part, folder)
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
     weights = safetensors.open_weights(file)
     title = f"{file.name} of {file.parent.name}"
     checked = checkpoint.check(weights, shapes, ignored=HARMLESS_KEYS, title=title)
     model.load_state_dict(checked.load(loader, device, dtype), assign=True)
-    return model.requires_grad_(False)
+    return model

@@ -37,13 +37,16 @@ def load(plan: Plan, start: Start) -> SvdEngine:
         torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     elif settings.offload != "none":
         raise KitError(f"the profile sets offload: {settings.offload} without a GPU", fix="set offload: none")
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
     # What is offloaded is put together in host memory; only its turn brings it to the GPU.
     first = device if settings.offload == "none" else torch.device("cpu")
-    checkpoint = checkpoints.read(
-        plan.components["pipeline"], first, dtype, Arriving(plan.arrivals, start), start
-    )
+    arriving = Arriving(plan.arrivals, start)
+    checkpoint = checkpoints.read(plan.components["pipeline"], first, dtype_on(device), arriving, start)
     return SvdEngine(checkpoint, device, settings)
+
+
+def dtype_on(device: torch.device) -> torch.dtype:
+    """What the weights are computed with."""
+    return torch.float16 if device.type == "cuda" else torch.float32
 
 
 class SvdEngine:
@@ -129,17 +132,21 @@ class SvdEngine:
         self, latents: Tensor, chunk: int | None, report: Report, cancelled: Cancelled
     ) -> Iterator[NDArray[np.uint8]]:
         """Latents to frames. ``chunk`` frames at a time, or as the profile says: the result is the same."""
+        count, done = len(latents), 0
+        report("decode", 0, count)
+        for part in self.pixels(latents, chunk, cancelled):
+            frames: NDArray[np.uint8] = part.cpu().numpy()
+            done += len(frames)
+            report("decode", done, count)
+            yield from frames
+
+    def pixels(self, latents: Tensor, chunk: int | None, cancelled: Cancelled) -> Iterator[Tensor]:
+        """The same as uint8 [n, height, width, 3], a few frames at a time, where they were computed."""
         count = len(latents)
         chunk = min(chunk or count, self.settings.decode_chunk_size or count, count)
-        report("decode", 0, count)
         with self._places[self.decoder].here():
             features = self.decoder.features(latents, chunk, cancelled)
-            done = 0
-            for part in self.decoder.frames(features, min(chunk, FRAMES_AT_THE_END), cancelled):
-                frames: NDArray[np.uint8] = part.cpu().numpy()
-                done += len(frames)
-                report("decode", done, count)
-                yield from frames
+            yield from self.decoder.frames(features, min(chunk, FRAMES_AT_THE_END), cancelled)
 
     def _latent_shape(self, values: Values) -> tuple[int, int, int, int]:
         return (

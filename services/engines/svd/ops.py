@@ -187,7 +187,7 @@ def conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int =
 
 def conv_time(x: Tensor, weight: Tensor, frames: int) -> Tensor:
     """A convolution over three neighbouring frames of [batch * frames, H, W, C]."""
-    if x.is_cuda:
+    if x.device.type != "cpu":
         clips = x.unflatten(0, (-1, frames)).permute(0, 4, 1, 2, 3)
         return F.conv3d(clips, weight, None, 1, (1, 0, 0)).permute(0, 2, 3, 4, 1).flatten(0, 1).contiguous()
     # The same as a picture of frames by places: CPUs have a fast convolution for that.

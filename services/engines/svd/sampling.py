@@ -36,7 +36,7 @@ def sample(
     runs both branches in one pass. ``feed_rows``: of a feed-forward layer at once, None is all.
     """
     known = schedule.steps(steps)
-    predict = _predictor(unet, condition, guidance.to(noise.device), together, feed_rows)
+    predict = _predictor(unet, condition, guidance, together, feed_rows)
     latents = noise.permute(0, 2, 3, 1).float() * known.noise
     marks: list[torch.cuda.Event] = []
     for step in range(steps):
@@ -67,7 +67,7 @@ def _predictor(
 ) -> Callable[[Tensor, float], Tensor]:
     """A function from scaled latents [frames, h, w, channels] and a timestep to the velocity."""
     frames, dtype = len(guidance), condition.embedding.dtype
-    scale = guidance[:, None, None, None]
+    scale = guidance.to(condition.embedding.device)[:, None, None, None]
     photo = condition.latent.to(dtype).permute(0, 2, 3, 1).expand(frames, -1, -1, -1)
     nothing = torch.zeros_like(photo)
     embedding, no_embedding = condition.embedding, torch.zeros_like(condition.embedding)

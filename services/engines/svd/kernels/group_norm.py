@@ -13,7 +13,7 @@ from services.engines.svd.kernels.launch import launch
 from services.engines.svd.statistics import Stats
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["blocks", "rows", "block_rows", "size", "join"])
 def _affine(
     mean, m2, weight, bias, shift, scale, offset, blocks, rows, block_rows, channels, size, eps, join,
     HAS_SHIFT: tl.constexpr, SIZE: tl.constexpr, STEP: tl.constexpr,
@@ -81,7 +81,7 @@ def affine(
     return scale, offset
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "join"])
 def _scale_silu(
     x, scale, offset, out, rows, channels, join, x_picture, out_picture,
     SILU: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,

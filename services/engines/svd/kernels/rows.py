@@ -12,7 +12,7 @@ from services.engines.svd.kernels import tile
 from services.engines.svd.kernels.launch import launch
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _add_layer_norm(
     x, y, vectors, weight, bias, total, out, rows, channels, each, count, eps,
     HAS_Y: tl.constexpr, KEEP: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
@@ -57,7 +57,7 @@ def add_layer_norm(
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _blend(x, y, z, vector, share, rows, channels, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -87,7 +87,7 @@ def _gelu(x):
     return 0.5 * x * (1.0 + tl.where(x < 0, -erf, erf))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows"])
 def _gate(x, bias, out, rows, inner, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)

@@ -26,7 +26,7 @@ def _keep_stats(mean, m2, at, real, pivot, total, square, count):
     tl.store(m2 + at, tl.maximum(tl.sum(square, 0) - apart * apart / count, 0.0), real)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "tiles"])
 def _stats(x, mean, m2, rows, channels, x_picture, tiles, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     picture, block = tl.program_id(1).to(tl.int64), tl.program_id(0)
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
@@ -68,7 +68,7 @@ def _room(
     return Stats(mean, m2, tile.ROWS * tiles), (blocks, count, triton.cdiv(channels, columns)), columns, tiles
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "tiles"])
 def _add(
     x, y, bias, out, mean, m2, scale, rows, channels, x_picture, y_picture, out_picture, tiles,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr,
@@ -116,7 +116,7 @@ def add(x: Tensor, y: Tensor, bias: Tensor, scale: float, out: Tensor) -> tuple[
     return out, found
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "tiles"])
 def _join(
     x, y, out, mean, m2, rows, x_channels, y_channels, tiles, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):

@@ -11,7 +11,7 @@ from torch import Tensor
 from services.engines.svd.kernels.launch import launch
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["frames", "pixels", "heads"])
 def _attend_over_time(
     qkv, out, frames, pixels, channels, sharpness, heads,
     FRAMES: tl.constexpr, WIDTH: tl.constexpr,
