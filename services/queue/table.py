@@ -116,9 +116,13 @@ def connect(url: str) -> Engine:
     else:
         engine = create_engine(url, pool_pre_ping=True)
     try:
-        _upgrade(engine)
-    except DBAPIError:  # another front was at it at the same moment
-        _upgrade(engine)
+        try:
+            _upgrade(engine)
+        except DBAPIError:  # another front was at it at the same moment
+            _upgrade(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 

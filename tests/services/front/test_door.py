@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import importlib.util
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fastapi import APIRouter
 
 from services.front.settings import Settings
+from services.queue.job import Job
 from services.queue.queue import Queue
 from tests.services.front.running import SVD, WAN, Front, running
 
@@ -36,11 +38,18 @@ def toy_door(file: Path) -> APIRouter:
     return router
 
 
+def queued(door: Front, ticket: str) -> Job:
+    with closing(Queue(Settings(door.data_dir).queue_url)) as queue:
+        job = queue.get(ticket)
+    assert job is not None
+    return job
+
+
 def test_its_words_become_a_job_in_the_queue_with_the_models_defaults(door: Front) -> None:
     door.plan(WAN)
     ticket = door.anybody.post("/toy", json={"words": "a paper boat"}).json()["ticket"]
-    job = Queue(Settings(door.data_dir).queue_url).get(ticket)
-    assert job is not None and (job.status, job.owner, job.model) == ("queued", "toy", WAN["model"])
+    job = queued(door, ticket)
+    assert (job.status, job.owner, job.model) == ("queued", "toy", WAN["model"])
     assert job.prompt == "a paper boat"
     assert job.values["num_frames"] == WAN["defaults"]["num_frames"]
 
@@ -49,8 +58,8 @@ def test_its_photo_is_checked_and_kept(door: Front, photo: bytes) -> None:
     door.plan(SVD)
     picture = base64.b64encode(photo).decode()
     ticket = door.anybody.post("/toy", json={"picture": picture}).json()["ticket"]
-    job = Queue(Settings(door.data_dir).queue_url).get(ticket)
-    assert job is not None and job.input_name is not None
+    job = queued(door, ticket)
+    assert job.input_name is not None
     assert (door.data_dir / "jobs" / ticket / job.input_name).read_bytes() == photo
     no_photo = door.anybody.post("/toy", json={"picture": base64.b64encode(b"%PDF-1.7").decode()})
     assert (no_photo.status_code, no_photo.json()["error"]["code"]) == (400, "image_type")
