@@ -59,7 +59,7 @@ def accuracy(options: argparse.Namespace) -> None:
                     made_files.plan(device=device.NAME, settings={**settings, "text_encoder": "resident"}),
                     Start(quiet),
                 )
-                text, noise = made.text.encode(values["prompt"]), made._noise(Values.of(values))
+                text, noise = made.text.encode(values["prompt"]), made.noise(Values.of(values))
                 if wanted is None:
                     with torch.device(device.NAME):
                         wanted = reference.reference(

@@ -127,7 +127,7 @@ class WanEngine:
         noise: Tensor | None = None,
     ) -> Tensor:
         """The finished latents, float32 [1, channels, frames, h, w]; ``noise`` replaces the seed's."""
-        noise = self._noise(values) if noise is None else noise
+        noise = self.noise(values) if noise is None else noise
         self._check(values, image)
         report("encode", 0, 1)
         texts = self._texts(values)
@@ -202,7 +202,7 @@ class WanEngine:
         low = schedule.first_low_step(levels, self._recipe, lora=lora)
         return [HIGH if step < low else LOW for step in range(steps)]
 
-    def _noise(self, values: Values) -> Tensor:
+    def noise(self, values: Values) -> Tensor:
         """From the seed alone, drawn on the CPU: the same on every machine."""
         shape = self._latent_shape(values.width, values.height, values.num_frames)
         generator = torch.Generator().manual_seed(values.seed)

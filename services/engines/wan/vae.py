@@ -79,7 +79,7 @@ class Codec:
             self.parts_at_once = frames_at_once
         weight = vae.quant_conv.weight
         self._device, self._dtype = weight.device, weight.dtype
-        self._mean, self._std = (
+        self.mean, self.std = (
             torch.tensor(values, device=self._device).view(1, -1, 1, 1, 1)
             for values in (vae.config.latents_mean, vae.config.latents_std)
         )
@@ -95,7 +95,7 @@ class Codec:
             moments = vae_tiles.of_pixels(self.vae.config).apply(folded, self.vae.moments)
         else:
             moments = self.vae.moments(folded)
-        return (moments.chunk(2, dim=1)[0].float() - self._mean) / self._std
+        return (moments.chunk(2, dim=1)[0].float() - self.mean) / self.std
 
     def decode(self, latents: Tensor) -> Iterator[Tensor]:
         """Yield uint8 [frames, height, width, 3] on the device, one frame first and then four at a time.
@@ -103,7 +103,7 @@ class Codec:
         The causal convolutions keep what they need of the frames before, so the parts equal the whole.
         """
         with torch.inference_mode():
-            wide = (latents.to(self._device) * self._std + self._mean).to(self._dtype)
+            wide = (latents.to(self._device) * self.std + self.mean).to(self._dtype)
         if self._fast is not None:
             for pixels in self._fast.decode(wide):
                 yield _rgb(pixels)

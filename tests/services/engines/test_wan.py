@@ -175,7 +175,7 @@ def test_the_exact_profile_makes_the_latents_of_plain_diffusers(
     values = VALUES | {"shift": shift, "lora": lora}
     got = made.sample(Values.of(values), None, quiet, never)
     wanted = reference(
-        t2v, made.text.encode(VALUES["prompt"]), made._noise(Values.of(values)), shift=shift, lora=lora
+        t2v, made.text.encode(VALUES["prompt"]), made.noise(Values.of(values)), shift=shift, lora=lora
     )
     assert distance(got, wanted) < 1e-3
 
@@ -187,7 +187,7 @@ def test_fp8_products_stay_near_plain_diffusers(t2v: wan.Tiny, shift: float, lor
     values = VALUES | {"shift": shift, "lora": lora}
     got = made.sample(Values.of(values), None, quiet, never)
     wanted = reference(
-        t2v, made.text.encode(VALUES["prompt"]), made._noise(Values.of(values)), shift=shift, lora=lora
+        t2v, made.text.encode(VALUES["prompt"]), made.noise(Values.of(values)), shift=shift, lora=lora
     )
     assert distance(got, wanted) < 0.03
 
@@ -204,7 +204,7 @@ def test_a_lora_changes_the_clip_and_its_strength_counts(t2v: wan.Tiny) -> None:
             )
             for strength in (1.0, 0.5, 1.0)
         }
-        noise = made._noise(Values.of(VALUES))
+        noise = made.noise(Values.of(VALUES))
         text = made.text.encode(VALUES["prompt"])
         without = reference(t2v, text, noise, shift=5.0, lora=False)
         for strength, clip in clips.items():
@@ -248,7 +248,7 @@ def test_streamed_frames_equal_those_decoded_as_a_whole(t2v: wan.Tiny, small: wa
         parts = list(codec.decode(latents))
         assert [len(part) for part in parts] == [1, 4, 4]
         with torch.no_grad():
-            whole = reference_vae(tiny, codec).decode(latents * codec._std + codec._mean).sample[0]
+            whole = reference_vae(tiny, codec).decode(latents * codec.std + codec.mean).sample[0]
         pixels = ((whole.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0)
         assert (torch.cat(parts).int() - pixels.int()).abs().max() <= 1
 
@@ -260,12 +260,12 @@ def test_the_image_model_keeps_to_its_photo(i2v: wan.Tiny, photo: Path) -> None:
     video = torch.cat([pixels[:, None], torch.zeros(3, 8, 48, 64)], dim=1)[None]
     with torch.no_grad():
         moments = reference_vae(i2v, made.codec).encode(video).latent_dist.mode()
-        latent = (moments - made.codec._mean) / made.codec._std
+        latent = (moments - made.codec.mean) / made.codec.std
     mask = torch.zeros(1, 4, 3, 6, 8)
     mask[:, :, 0] = 1
     condition = torch.cat([mask, latent], dim=1)
     text = made.text.encode(VALUES["prompt"])
-    wanted = reference(i2v, text, made._noise(Values.of(VALUES)), shift=5.0, lora=True, condition=condition)
+    wanted = reference(i2v, text, made.noise(Values.of(VALUES)), shift=5.0, lora=True, condition=condition)
     assert distance(got, wanted) < 1e-3
 
 

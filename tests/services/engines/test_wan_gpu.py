@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,9 +12,11 @@ from services.engines import wan as family
 from services.engines.base import Start
 from services.engines.kernels import hopper, ops
 from services.engines.wan.engine import WanEngine
+from services.engines.wan.vae import Codec
 from services.parameters.values import Values
 from tests.checkpoints import wan
 from tests.services.engines import test_wan
+from tests.services.engines.test_wan_modules import codec_and_reference
 
 pytestmark = [
     pytest.mark.gpu,
@@ -63,6 +68,18 @@ def test_the_engine_stays_near_plain_diffusers(
     made = family.load(tiny.plan(device="cuda", settings=settings), Start(test_wan.quiet))
     assert isinstance(made, WanEngine)
     got = made.sample(Values.of(test_wan.VALUES), None, test_wan.quiet, test_wan.never)
-    text, noise = made.text.encode(test_wan.VALUES["prompt"]), made._noise(Values.of(test_wan.VALUES))
+    text, noise = made.text.encode(test_wan.VALUES["prompt"]), made.noise(Values.of(test_wan.VALUES))
     wanted = test_wan.reference(tiny, text, noise, shift=5.0, lora=True)
     assert test_wan.distance(got.cpu(), wanted) < limit
+
+
+@pytest.mark.parametrize("config", [wan.VAE_21, wan.VAE_22], ids=["2.1", "2.2"])
+def test_a_vae_on_the_gpu_shows_what_it_shows_on_a_cpu(config: dict[str, Any]) -> None:
+    """Convolutions on a GPU round to TF32."""
+    plain, _ = codec_and_reference(config)
+    fast = Codec(copy.deepcopy(plain.vae).cuda(), tiling=False, frames_at_once=2)
+    latents = torch.randn(1, plain.channels, 5, 4, 6)
+    wanted, got = (torch.cat(list(codec.decode(latents))).cpu().float() for codec in (plain, fast))
+    assert (got - wanted).abs().mean() < 1
+    pixels = torch.rand(1, 3, 9, 64, 96) * 2 - 1
+    assert test_wan.distance(fast.encode(pixels).cpu(), plain.encode(pixels)) < 0.02

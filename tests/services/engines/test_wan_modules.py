@@ -79,7 +79,7 @@ VAES = pytest.mark.parametrize("config", [wan.VAE_21, wan.VAE_22], ids=["2.1", "
 
 def decoded(codec: Codec, reference: Any, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Frames of both, int32 [frames, height, width, 3]."""
-    wide = latents * codec._std + codec._mean
+    wide = latents * codec.std + codec.mean
     with torch.inference_mode():
         pixels = reference.decode(wide).sample[0].permute(1, 2, 3, 0)
     wanted = ((pixels.clamp(-1, 1) + 1) * 127.5).round()
@@ -94,7 +94,7 @@ def test_the_vae_is_that_of_diffusers(config: dict[str, Any]) -> None:
     for frames in (1, 5, 9):
         with torch.inference_mode():
             moments = reference.encode(pixels[:, :, :frames]).latent_dist.mode()
-        wanted = (moments - codec._mean) / codec._std
+        wanted = (moments - codec.mean) / codec.std
         torch.testing.assert_close(codec.encode(pixels[:, :, :frames]), wanted, rtol=1e-4, atol=1e-5)
     latents = torch.randn(1, codec.channels, 4, 64 // codec.space, 96 // codec.space)
     got, expected = decoded(codec, reference, latents)
@@ -110,7 +110,7 @@ def test_tiles_are_those_of_diffusers(config: dict[str, Any], height: int, width
     pixels = torch.rand(1, 3, 1, height, width) * 2 - 1
     with torch.inference_mode():
         moments = reference.encode(pixels).latent_dist.mode()
-    wanted = (moments - codec._mean) / codec._std
+    wanted = (moments - codec.mean) / codec.std
     torch.testing.assert_close(codec.encode(pixels), wanted, rtol=1e-4, atol=1e-5)
     latents = torch.randn(1, codec.channels, 2, height // codec.space, width // codec.space)
     got, expected = decoded(codec, reference, latents)

@@ -42,7 +42,7 @@ def error(tiny: wan.Tiny, limit: float = LIMIT, matmul: str = "exact", **asked: 
     made = test_wan.engine(tiny, matmul=matmul)
     values = test_wan.VALUES | asked
     got = made.sample(Values.of(values), None, test_wan.quiet, test_wan.never)
-    text, noise = made.text.encode(values["prompt"]), made._noise(Values.of(values))
+    text, noise = made.text.encode(values["prompt"]), made.noise(Values.of(values))
     wanted = test_wan.reference(
         tiny, text, noise, shift=values["shift"], lora=True, steps=values["num_inference_steps"],
         strengths=(values["lora_high_strength"], values["lora_low_strength"]),
@@ -203,7 +203,7 @@ def test_other_numbers_of_steps_are_shared_between_the_experts(t2v: wan.Tiny, st
     made = test_wan.engine(t2v)
     values = test_wan.VALUES | {"num_inference_steps": steps}
     got = made.sample(Values.of(values), None, test_wan.quiet, test_wan.never)
-    text, noise = made.text.encode(values["prompt"]), made._noise(Values.of(values))
+    text, noise = made.text.encode(values["prompt"]), made.noise(Values.of(values))
     first = max(1, round(steps / 2))
     wanted = test_wan.reference(t2v, text, noise, shift=5.0, lora=True, steps=steps, high_steps=first)
     assert test_wan.distance(got, wanted) < LIMIT
@@ -217,7 +217,7 @@ def test_guidance_without_loras_follows_the_noise_level(t2v: wan.Tiny, experts: 
     forwards = test_wan.forwards_counted(made)
     got = made.sample(Values.of(values), None, test_wan.quiet, test_wan.never)
     wanted = test_wan.reference(
-        t2v, made.text.encode(values["prompt"]), made._noise(Values.of(values)),
+        t2v, made.text.encode(values["prompt"]), made.noise(Values.of(values)),
         shift=8.0, lora=False, steps=20, guidance=3.5, negative=made.text.encode("rain"),
     )  # fmt: skip
     assert test_wan.distance(got, wanted) < LIMIT
