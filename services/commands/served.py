@@ -121,7 +121,7 @@ async def connect(record: Mapping[str, Any], terminal: Terminal) -> AsyncIterato
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:
-    """The answer, or the service's own words for what is wrong."""
+    """The answer. Raises ``Failed`` with the service's own message."""
     try:
         found = answer.json()
     except ValueError:

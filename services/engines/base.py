@@ -48,7 +48,7 @@ class OutOfMemory(Exception):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True for what torch, its libraries, the driver and Python raise; pinned memory is the driver's."""
-    # By name: whoever asks need not have torch.
+    # By name: the caller need not have torch.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)

@@ -1,4 +1,4 @@
-"""The workers' verbs. A job's verbs carry the fencing token of the attempt; 409 says: stop, it is lost."""
+"""The workers' verbs. A job's verbs carry the fencing token of the attempt; 409 means: stop, it is lost."""
 
 from __future__ import annotations
 

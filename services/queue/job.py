@@ -105,4 +105,4 @@ class NotFound(Exception):
 
 
 class DatabaseDown(Exception):
-    """The database does not answer. Says nothing more: the driver's words may hold its address."""
+    """The database does not answer. Without a reason: the driver's message may hold its address."""

@@ -94,7 +94,7 @@ class Queue:
         return found[:limit], len(found) > limit
 
     def cancel(self, job_id: str) -> Job:
-        """A queued job ends now; a running one is told with its worker's next beat. Raises ``NotFound``."""
+        """A queued job ends now; a running one with its worker's next beat. Raises ``NotFound``."""
         now = self._clock()
         this = jobs.c.id == job_id
         with self._writing() as connection:

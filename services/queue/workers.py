@@ -16,7 +16,7 @@ State = Literal["loading", "ready", "failed"]
 
 @dataclass(frozen=True)
 class Report:
-    """One worker's own words. ``progress`` is 0 to 1."""
+    """What one worker reported. ``progress`` is 0 to 1."""
 
     worker: str
     state: State

@@ -106,7 +106,7 @@ class Writer:
             stream.time_base = stream.codec_context.time_base = Fraction(1, self._fps)
             codec = stream.codec_context
             codec.thread_type = "FRAME"
-            # Said in the file, as players guess differently from the size when nothing is said.
+            # Written into the file: without it players guess from the size, and differently.
             codec.colorspace = codec.color_primaries = codec.color_trc = BT709
             codec.color_range = LIMITED_RANGE
             index, frame = 0, first

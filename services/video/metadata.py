@@ -1,4 +1,4 @@
-"""What a clip says about itself: kept in the MP4 file, so that a clip found later can be made again."""
+"""What is known of a clip, kept in its MP4 file, so that a clip found later can be made again."""
 
 from __future__ import annotations
 

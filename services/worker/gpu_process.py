@@ -17,7 +17,7 @@ CLOSE_SECONDS = 3.0
 
 
 class Died(Exception):
-    """The child ended by itself; the text says how."""
+    """The child ended by itself; the text is how."""
 
 
 class ChildProcess:

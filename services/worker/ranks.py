@@ -129,7 +129,7 @@ class Group:
         return self._end_run() if len(self._outcomes) == len(self._ranks) else None
 
     def _end_run(self) -> Outcome:
-        """One word for all: a failure before a cancel, and that before rank 0's clip."""
+        """The group's outcome: a failure before a cancel, and that before rank 0's clip."""
         self._deadline = None
         if self._failed is not None:
             return self._failed

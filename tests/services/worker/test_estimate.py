@@ -17,20 +17,20 @@ class Clock:
 
 
 def run(estimate: Estimate, clock: Clock, seconds: dict[str, float]) -> list[tuple[float, float | None]]:
-    """A clip whose stages take these seconds, in ten reports each; what was said at each."""
-    said = []
+    """A clip whose stages take these seconds, in ten reports each; progress and ETA at each."""
+    reports = []
     for stage, whole in seconds.items():
         for done in range(11):
             estimate.advance(stage, done, 10)
-            said.append((estimate.progress, estimate.eta_seconds))
+            reports.append((estimate.progress, estimate.eta_seconds))
             clock.now += whole / 10 if done < 10 else 0
-    return said
+    return reports
 
 
 def test_progress_never_goes_back_and_ends_below_one() -> None:
     clock = Clock()
-    said = run(Estimate({}, stages=STAGES, clock=clock), clock, {"encode": 1, "sample": 5, "decode": 9})
-    progress = [each for each, _ in said]
+    reports = run(Estimate({}, stages=STAGES, clock=clock), clock, {"encode": 1, "sample": 5, "decode": 9})
+    progress = [each for each, _ in reports]
     assert progress == sorted(progress)
     assert 0.9 < progress[-1] < 1
 

@@ -101,7 +101,7 @@ def test_one_that_dies_ends_both_and_is_reported_by_its_rank(tmp_path: Path) -> 
     async def both() -> list[int]:
         async with group(tmp_path) as made:
             await ready(made)
-            for _ in range(2):  # whoever asks again gets the same answer, not the other rank's
+            for _ in range(2):  # asked again it answers the same, not with the other rank's death
                 with pytest.raises(Died, match=r"SIGKILL.*\(rank 1 of 2\)"):
                     await clip(made, tmp_path, seed=1, motion_bucket_id=both_ranks.DIES)
             wait_for(lambda: all(gone(pid) for pid in made.pids), 5)
