@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from services.engines.base import Cancel, Cancelled
 from services.engines.svd import ops
-from services.engines.svd.blocks import Conv, Resnet, SelfAttention, Upsample
 from services.engines.svd.modules import vae
 from services.engines.svd.ops import Norm
+from services.engines.svd.resnet import Conv, Resnet, Upsample
 from services.engines.svd.statistics import Stats
+from services.engines.svd.transformer import SelfAttention
 
 
 @dataclass

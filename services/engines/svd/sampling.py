@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from services.engines.base import Cancel, Cancelled, Report
-from services.engines.svd.blocks import Clip
 from services.engines.svd.conditioning import Conditioning
 from services.engines.svd.schedule import Schedule
+from services.engines.svd.transformer import Clip
 from services.engines.svd.unet import Unet
 
 

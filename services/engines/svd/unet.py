@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from services.engines.svd import ops
-from services.engines.svd.blocks import Clip, Conv, Resnet, Transformer, Upsample
 from services.engines.svd.modules import time_embedding
 from services.engines.svd.modules import unet as modules
 from services.engines.svd.ops import Norm
+from services.engines.svd.resnet import Conv, Resnet, Upsample
 from services.engines.svd.statistics import Stats
+from services.engines.svd.transformer import Clip, Transformer
 
 
 class Level(nn.Module):
