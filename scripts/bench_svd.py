@@ -344,7 +344,7 @@ def our_latents(engine: SvdEngine, picture: Image.Image, noise: torch.Tensor) ->
 
 def stock_pipeline(folder: Path, dtype: torch.dtype) -> StableVideoDiffusionPipeline:
     pipeline = StableVideoDiffusionPipeline.from_pretrained(
-        folder, torch_dtype=dtype, variant="fp16", local_files_only=True
+        folder, dtype=dtype, variant="fp16", local_files_only=True
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -153,7 +153,7 @@ def _json(path: Path, value: dict[str, Any]) -> None:
 
 def read(folder: Path) -> Networks:
     """The networks of such a folder, in float32."""
-    kinds = {"torch_dtype": torch.float32, "variant": "fp16"}
+    kinds = {"dtype": torch.float32, "variant": "fp16"}
     return Networks(
         AutoencoderKLTemporalDecoder.from_pretrained(folder / "vae", **kinds),
         UNetSpatioTemporalConditionModel.from_pretrained(folder / "unet", **kinds),

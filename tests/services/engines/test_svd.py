@@ -92,7 +92,7 @@ def engine(folder: Path) -> SvdEngine:
 def stock(folder: Path) -> StableVideoDiffusionPipeline:
     """What diffusers makes of the same files."""
     pipeline = StableVideoDiffusionPipeline.from_pretrained(
-        folder, variant="fp16", local_files_only=True, torch_dtype=torch.float32
+        folder, variant="fp16", local_files_only=True, dtype=torch.float32
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
