@@ -290,7 +290,7 @@ def loaded(folder: Path, settings: dict[str, Any], *, prepared: bool = False) ->
         kit_version="bench",
         model="svd-xt",
         title="SVD-XT",
-        family="svd",
+        family="svd",  # type: ignore[arg-type]  # its name is enough
         inputs=("image",),
         device="cuda" if torch.cuda.is_available() else "cpu",
         profile="bench",
@@ -386,7 +386,8 @@ def stock_latents(
     ).frames  # fmt: skip
     del pipeline
     empty()
-    return latents[0].float().cpu()
+    first: torch.Tensor = latents[0].float().cpu()
+    return first
 
 
 # --- what it is measured on --------------------------------------------------------------------------------
