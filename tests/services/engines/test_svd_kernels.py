@@ -49,7 +49,7 @@ def assert_near(found: Tensor, wanted: Tensor) -> None:
     """As near as float16 numbers are to float32 ones."""
     assert found.shape == wanted.shape
     error = (found.float() - wanted).norm() / wanted.norm()
-    assert float(error) < 1e-3
+    assert error.item() < 1e-3
 
 
 def group_norm(x: Tensor, norm: ops.Norm, join: int) -> Tensor:
