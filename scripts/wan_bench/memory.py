@@ -57,16 +57,18 @@ def under_cap(engine: Any, values: dict[str, Any]) -> dict[str, Any] | str:
     import torch
 
     from services.engines.base import OutOfMemory
+    from services.engines.memory import OomAsError
 
     device.empty()
     device.reset_peak()
     try:
         begin = time.perf_counter()
-        latents = engine.sample(Values.of(values), None, quiet, never)
-        device.synchronize()
+        with OomAsError(torch.device(device.NAME)):
+            latents = engine.sample(Values.of(values), None, quiet, never)
+            device.synchronize()
         sampled, peak = time.perf_counter(), device.peak_gib()
         device.reset_peak()
-        with engine._told_memory():
+        with OomAsError(torch.device(device.NAME)):
             count = sum(1 for _ in engine._decode(latents, values["num_frames"], quiet, never))
     except (OutOfMemory, torch.OutOfMemoryError) as error:
         return f"{type(error).__name__}: {str(error)[:160]}"
