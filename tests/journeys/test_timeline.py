@@ -93,9 +93,8 @@ def test_imports_go_on_while_the_weights_arrive_and_every_part_is_told(
 
     fetch, imports, load = rows["fetch"], rows["imports"], rows["load"]
     assert imports["started_at"] < fetch["ended_at"] - 5
-    together = min(fetch["ended_at"], imports["ended_at"]) - imports["started_at"]
-    print(f"{together:.1f} s of imports while the weights arrived")
-    assert together > 3
+    assert imports["ended_at"] < fetch["ended_at"], "all of them while the weights arrive"
+    assert imports["ended_at"] - imports["started_at"] > 0.5, "torch is among them"
     assert load["started_at"] >= imports["ended_at"]
 
     unet = rows[UNET]

@@ -3,7 +3,9 @@
 There are more workers than cores, because most tests wait. The tests of a module stay on one worker, so
 that what they share is made once. One worker builds Docker's ``images`` and has all tests that use them,
 one has the ``postgres`` tests. The tests of an ``apart`` module share nothing, and each goes to any worker;
-an ``alone`` test measures time: it waits until the others end, and none begins meanwhile.
+an ``alone`` test measures time: it waits until the others end, and none begins meanwhile. A container's
+start changes the machine's network, upon which Chromium breaks off what it loads: ``browser`` tests run on
+one worker, and never beside one of ``docker``.
 
 Workers read the marks, the scheduler knows names only, so the first worker writes the group of each test
 into a file. (pytest-xdist's own groups are lost since pytest 9.2: its issue 1386.)
@@ -16,7 +18,7 @@ import json
 import os
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -24,23 +26,27 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-FILE = "TESTS_SIDE_BY_SIDE"  # the groups; every worker locks it as well. Workers inherit the variable
-ONE_GROUP = ("alone", "postgres")
+# Variables that name files, inherited by the workers.
+FILE = "TESTS_SIDE_BY_SIDE"  # the groups; every test locks it, an ``alone`` test by itself
+NETWORK = "TESTS_NETWORK"  # locked by the tests of ``docker`` together, by one of ``browser`` by itself
+ONE_GROUP = ("alone", "browser", "postgres")
 # The folders that take longest come first, so that no worker is left with them in the end.
-SLOWEST = ("images", "journeys", "services/studio", "services/worker", "bootstrap/fetch")
+SLOWEST = ("images", "journeys", "services/worker", "bootstrap/fetch")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):
-        handle, os.environ[FILE] = tempfile.mkstemp(prefix="tests-side-by-side-")
-        os.close(handle)
+        for variable in (FILE, NETWORK):
+            handle, os.environ[variable] = tempfile.mkstemp(prefix="tests-side-by-side-")
+            os.close(handle)
         # Threads of torch that wait for each other must not keep the cores from other workers.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):
-        Path(os.environ.pop(FILE)).unlink()
+        for variable in (FILE, NETWORK):
+            Path(os.environ.pop(variable)).unlink()
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -80,24 +86,29 @@ def _group(item: pytest.Item) -> str:
 
 
 def _turn(item: pytest.Item) -> int:
-    if item.get_closest_marker("alone"):
-        return len(SLOWEST) + 1
+    """Browsers come late: earlier they would wait for the containers' end, and a worker with them."""
+    for later, mark in enumerate(("browser", "alone"), 1):
+        if item.get_closest_marker(mark):
+            return len(SLOWEST) + later
     found = (turn for turn, folder in enumerate(SLOWEST) if item.nodeid.startswith(f"tests/{folder}/"))
     return next(found, len(SLOWEST))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the time limit of a test
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
-    with _alone_or_not(item):
+    if FILE not in os.environ:
+        return (yield)
+    marks = {mark.name for mark in item.iter_markers()}
+    with ExitStack() as locks:
+        if marks & {"browser", "docker"}:
+            locks.enter_context(_locked(NETWORK, exclusive="browser" in marks))
+        locks.enter_context(_locked(FILE, exclusive="alone" in marks))
         return (yield)
 
 
 @contextmanager
-def _alone_or_not(item: pytest.Item) -> Generator[None]:
-    """Every test holds the same lock together with others, an ``alone`` test holds it by itself."""
-    if FILE not in os.environ:
-        yield
-        return
-    with Path(os.environ[FILE]).open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+def _locked(variable: str, *, exclusive: bool) -> Generator[None]:
+    """Hold a file's lock together with others, or by itself."""
+    with Path(os.environ[variable]).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
         yield

@@ -32,6 +32,10 @@ def test_any(request, number): note(request, 0.4)
 """,
     "test_a_server.py": "@pytest.mark.postgres\ndef test_first(request): note(request, 0.1)",
     "test_the_server.py": "@pytest.mark.postgres\ndef test_second(request): note(request, 0.1)",
+    "test_container.py": "@pytest.mark.docker\ndef test_container(request): note(request, 0.8)",
+    "test_compose.py": "@pytest.mark.docker\ndef test_compose(request): note(request, 0.8)",
+    "test_page.py": "@pytest.mark.browser\ndef test_page(request): note(request, 0.4)",
+    "test_photo.py": "@pytest.mark.browser\ndef test_photo(request): note(request, 0.4)",
     "test_clock.py": "@pytest.mark.alone\ndef test_time(request): note(request, 0.4)",
 }
 
@@ -49,7 +53,7 @@ class Ran(NamedTuple):
 def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
     """Each test of a run with three workers by its name."""
     folder = tmp_path_factory.mktemp("run")
-    marks = "".join(f"\n    {mark}: x" for mark in ("alone", "apart", "docker", "postgres"))
+    marks = "".join(f"\n    {mark}: x" for mark in ("alone", "apart", "browser", "docker", "postgres"))
     (folder / "pytest.ini").write_text(f"[pytest]\nmarkers ={marks}\n")
     for name, tests in MODULES.items():
         (folder / name).write_text(PARTS.replace("\n    ", "\n") + tests + "\n")
@@ -74,7 +78,14 @@ def test_what_shares_nothing_runs_on_every_worker(ran: dict[str, Ran]) -> None:
     assert len({ran[f"test_any[{number}]"].worker for number in range(6)}) == 3
 
 
+def test_browsers_are_on_one_worker_and_beside_no_container(ran: dict[str, Ran]) -> None:
+    browsers = [ran["test_page"], ran["test_photo"]]
+    assert browsers[0].worker == browsers[1].worker
+    containers = [ran["test_container"], ran["test_compose"]]
+    assert not any(browser.beside(container) for browser in browsers for container in containers)
+
+
 def test_nothing_runs_beside_a_test_that_is_alone(ran: dict[str, Ran]) -> None:
     alone = ran.pop("test_time")
-    assert len(ran) == 10
+    assert len(ran) == 14
     assert not any(alone.beside(other) for other in ran.values())
