@@ -51,7 +51,7 @@ def test_imports_and_loading_hide_behind_the_download_but_for_the_file_that_come
 def test_a_warm_volume_waits_for_the_imports_and_the_disk() -> None:
     said = predict(missing_bytes=0, link_bytes_per_second=None)
     assert said.download_seconds == 0
-    assert said.ready_seconds == pytest.approx(1.8 + 15 + 1 + said_bytes() / 1.7e9)
+    assert said.ready_seconds == pytest.approx(1.8 + 5 + 1 + said_bytes() / 1.7e9)
 
 
 def said_bytes() -> int:
