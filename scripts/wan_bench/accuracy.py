@@ -16,6 +16,8 @@ from . import device
 from .files import CONFIGS
 from .record import distance, never, put, quiet
 
+PROMPT = "a cat walks along the beach at sunset"
+
 
 def accuracy(options: argparse.Namespace) -> None:
     """Latents after 4 steps against plain diffusers in float32, on small files of the true layout; ComfyUI's too."""
@@ -51,15 +53,15 @@ def accuracy(options: argparse.Namespace) -> None:
                 "seed": 11,
                 "num_inference_steps": 4,
                 "guidance_scale": 1.0,
+                "prompt": PROMPT,
             }
-            values["prompt"] = "a cat walks along the beach at sunset"
-            wanted = None
+            wanted: torch.Tensor | None = None
             for name, settings in (("exact", {"matmul": "exact"}), ("fast", {"matmul": "fp8"})):
                 made = loading.load(
                     made_files.plan(device=device.NAME, settings={**settings, "text_encoder": "resident"}),
                     Start(quiet),
                 )
-                text, noise = made.text.encode(values["prompt"]), made.noise(Values.of(values))
+                text, noise = made.text.encode(PROMPT), made.noise(Values.of(values))
                 if wanted is None:
                     with torch.device(device.NAME):
                         wanted = reference.reference(
@@ -70,6 +72,7 @@ def accuracy(options: argparse.Namespace) -> None:
                     f"accuracy_shift_{shift}_lora_{lora}_{name}_percent",
                     round(100 * distance(got, wanted.to(got.device)), 3),
                 )
+            assert wanted is not None
             if lora and options.comfy:
                 torch.save(text, folder / "text.pt")
                 order = [

@@ -39,7 +39,7 @@ def clip(options: argparse.Namespace) -> None:
 
 def models(options: argparse.Namespace) -> None:
     """The other models and the exact profiles at full size, one after the other; only one lies on the disk."""
-    chosen = (
+    chosen: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("wan22", "full-exact", {}), ("wan22-i2v", "full", {}), ("wan22-i2v", "full-exact", {}),
         ("wan22-5b", "full", {"num_inference_steps": 4}),
     )  # fmt: skip

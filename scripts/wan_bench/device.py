@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+from typing import Literal
 
 import psutil
 import torch
 
 GIB = 1024**3
 IS_CUDA = torch.cuda.is_available()
-NAME = "cuda" if IS_CUDA else "cpu"
+NAME: Literal["cuda", "cpu"] = "cuda" if IS_CUDA else "cpu"
 OVERHEAD_GIB = 0.6  # the driver's own, outside the allocator
 
 

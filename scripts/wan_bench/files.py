@@ -31,7 +31,7 @@ def pools() -> dict[str, memoryview]:
     """Random bytes of each dtype to cut tensors from."""
 
     def view(tensor: torch.Tensor) -> memoryview:
-        return memoryview(tensor.contiguous().view(torch.uint8).cpu().numpy())
+        return memoryview(tensor.contiguous().view(torch.uint8).cpu().numpy().data)
 
     normal = torch.randn(POOL_BYTES // 4, device=device.NAME)
     return {
@@ -203,14 +203,17 @@ def make(folder: Path, name: str, layers: int = 0) -> Model:
         part: json.loads((configs / part / "config.json").read_text())
         for part in ("transformer", "vae", "text_encoder")
     }
-    pool, found, jobs = pools(), {}, []
+    pool = pools()
+    found: dict[str, Path] = {}
+    jobs: list[tuple[Path, dict[str, Any], dict[str, bytes]]] = []
     for role, path in shipped.components.items():
         # The text encoder is the same for all models.
         found[role] = folder / ("text" if role == "text_encoder" else name) / Path(path).name
         config = about[role if role in about else "transformer"]
-        jobs.append((found[role], *makers[role](config)))
+        tensors, values = makers[role](config)
+        jobs.append((found[role], tensors, values))
     with concurrent.futures.ThreadPoolExecutor(6) as threads:
-        list(threads.map(lambda job: write(*job, pool), jobs))
+        list(threads.map(lambda job: write(job[0], job[1], job[2], pool), jobs))
     return Model(shipped, found, configs)
 
 

@@ -48,8 +48,9 @@ def rows_checked() -> None:
     x, branch = random(1000, WIDTH), random(1000, WIDTH)
     vectors = [torch.randn(2, WIDTH, device=CUDA) for _ in range(3)]
     mine, plain = x.clone(), x.cpu()
-    got = rows.add_norm_quantise(mine, branch, *vectors, 300, EPS)
-    wanted = ops.add_norm_quantise(plain, branch.cpu(), *(each.cpu() for each in vectors), 300, EPS)
+    one, two, three = vectors
+    got = rows.add_norm_quantise(mine, branch, one, two, three, 300, EPS)
+    wanted = ops.add_norm_quantise(plain, branch.cpu(), one.cpu(), two.cpu(), three.cpu(), 300, EPS)
     put("add_norm_x_error", distance(mine.cpu(), plain))
     put("add_norm_codes_error", distance(meant(*got), meant(*wanted)))
     wide = random(500, FFN)
@@ -87,7 +88,8 @@ def row_times() -> None:
     x, branch = random(TOKENS, WIDTH), random(TOKENS, WIDTH)
     vectors = [torch.randn(2, WIDTH, device=CUDA) for _ in range(3)]
     wide = random(TOKENS, FFN)
-    put_moved("add_norm_quantise", lambda: rows.add_norm_quantise(x, branch, *vectors, TOKENS, EPS), 7)
+    one, two, three = vectors
+    put_moved("add_norm_quantise", lambda: rows.add_norm_quantise(x, branch, one, two, three, TOKENS, EPS), 7)
     put_moved("quantise", lambda: rows.quantise(x), 3)
     put_moved("gelu_quantise", lambda: rows.quantise(wide, gelu=True), 3 * FFN / WIDTH)
     put_moved("rms", lambda: rows.rms_norm(x, vectors[0][0], EPS), 4)
@@ -113,22 +115,22 @@ def attention_checked() -> None:
         qkv = random(count, 3 * HEADS * HEAD)
         weights = torch.rand(2, WIDTH, device=CUDA) * 0.5 + 0.75
         angle = torch.rand(count, HEAD // 2, device=CUDA) * 6
-        turns = (angle.cos(), angle.sin())
-        q, k = rows.norm_rotate(qkv, weights, *turns, HEAD, EPS)
+        cos, sin = angle.cos(), angle.sin()
+        q, k = rows.norm_rotate(qkv, weights, cos, sin, HEAD, EPS)
         if count == 1000:
             normed = (
                 ops.rms_norm(part.float().cpu(), weight.cpu(), EPS)
                 for part, weight in zip(qkv.split(WIDTH, dim=1)[:2], weights, strict=True)
             )
-            wanted = [ops.rotate(part, *(each.cpu() for each in turns), HEAD) for part in normed]
+            wanted = [ops.rotate(part, cos.cpu(), sin.cpu(), HEAD) for part in normed]
             put("rotate_error", [distance(q.cpu(), wanted[0]), distance(k.cpu(), wanted[1])])
         few = 4 * HEAD
-        inputs = q[:, :few], k[:, :few], qkv[:, 2 * WIDTH : 2 * WIDTH + few]
-        want = ops.attend(*(each.float() for each in inputs), HEAD)
-        got = hopper.attention(qkv, weights, *turns, EPS)
+        query, key, value = q[:, :few], k[:, :few], qkv[:, 2 * WIDTH : 2 * WIDTH + few]
+        want = ops.attend(query.float(), key.float(), value.float(), HEAD)
+        got = hopper.attention(qkv, weights, cos, sin, EPS)
         error, finite = distance(got[:, :few], want), bool(got.isfinite().all())
         put(f"attention_{count}_error", [error, "finite", finite])
-        put(f"attention_{count}_bf16_error", distance(ops.attend(*inputs, HEAD), want))
+        put(f"attention_{count}_bf16_error", distance(ops.attend(query, key, value, HEAD), want))
 
 
 def attention_time() -> None:
@@ -184,7 +186,10 @@ def vae_parts() -> None:
             flops = 2 * 27 * channels**2 * frames * height * width
             line = []
             for order in (torch.contiguous_format, torch.channels_last_3d):
-                conv, x = conv.to(memory_format=order), x.contiguous(memory_format=order)
+                conv.weight.data, x = (
+                    conv.weight.data.contiguous(memory_format=order),
+                    x.contiguous(memory_format=order),
+                )
                 with torch.inference_mode():
                     ms = median_ms(lambda: conv(x), 5, 3)  # noqa: B023
                 line.append(f"{ms:.3f} ms {flops / ms / 1e9:.0f} TFLOP/s")

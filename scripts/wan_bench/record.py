@@ -38,7 +38,7 @@ def guard(name: str, step: Callable[[], None]) -> None:
 def median_ms(run: Callable[[], Any], times: int = 5, warm: int = 2) -> float:
     for _ in range(warm):
         run()
-    spans = []
+    spans: list[float] = []
     for _ in range(times):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
