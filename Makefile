@@ -66,8 +66,8 @@ test: ## Everything that proves the kit: installs what is missing, then runs all
 	@scripts/install.sh gpu ui postgres dev
 	$(pytest) $(ARGS)
 
-test-quick: install-dev ## In three minutes: no Docker, no browser, no PostgreSQL, no whole boots
-	$(pytest) --ignore tests/journeys -m "not docker and not browser and not postgres" $(ARGS)
+test-quick: install-dev ## In three minutes: no Docker, browser, PostgreSQL, whole boots or long computing
+	$(pytest) --ignore tests/journeys -m "not docker and not browser and not postgres and not slow" $(ARGS)
 
 lint: install-dev ## Style, types and shell scripts
 	$(VENV)/bin/ruff check .

@@ -25,6 +25,7 @@ from services.engines import svd
 from services.engines.base import Start
 from services.parameters.values import Values
 
+pytestmark = pytest.mark.slow
 HELD_OUT = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "camera.png")
 SIZE = (224, 128)
 Frames = NDArray[np.uint8]  # [frames, height, width, 3]

@@ -18,6 +18,7 @@ from services.engines import wan
 from services.engines.base import Start
 from services.parameters.values import Values
 
+pytestmark = pytest.mark.slow
 PROMPTS = (
     "a red circle moving right",
     "a green square moving left",

@@ -321,6 +321,7 @@ def test_offload_without_a_gpu_is_a_clear_error(folder: Path) -> None:
         load(folder, offload="model")
 
 
+@pytest.mark.slow
 def test_twenty_clips_leave_memory_where_the_second_left_it(engine: SvdEngine, tmp_path: Path) -> None:
     def alive() -> int:
         gc.collect()

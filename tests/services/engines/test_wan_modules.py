@@ -103,7 +103,7 @@ def test_the_vae_is_that_of_diffusers(config: dict[str, Any]) -> None:
 
 
 @VAES
-@pytest.mark.parametrize(("height", "width"), [(288, 480), (64, 96)])
+@pytest.mark.parametrize(("height", "width"), [pytest.param(288, 480, marks=pytest.mark.slow), (64, 96)])
 def test_tiles_are_those_of_diffusers(config: dict[str, Any], height: int, width: int) -> None:
     """Seams are where diffusers has them, and a picture that fits in one tile is not cut."""
     codec, reference = codec_and_reference(config, tiling=True)
