@@ -16,6 +16,8 @@ from bootstrap.choose.manifest import Limits
 from tests.checkpoints import svd as checkpoint
 from tests.services.engines import test_svd, test_svd_modules
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("triton", reason="Triton comes with PyTorch's CUDA builds")
 
 DEFAULTS = {

@@ -147,6 +147,7 @@ def test_prompts_are_remembered_at_their_own_length(tmp_path: Path) -> None:
     assert text.remembered_bytes <= 64 * MIB
 
 
+@pytest.mark.slow
 def test_the_memory_after_twelve_clips_is_that_after_two(t2v: wan.Tiny, tmp_path: Path) -> None:
     made = test_wan.engine(t2v)
     process = psutil.Process()
