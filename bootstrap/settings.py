@@ -6,6 +6,7 @@ the environment: ``kinokit up`` loads them once, the agent and the front receive
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,7 +197,7 @@ def _first(
     if flags.get(name) is not None:
         return flags[name], f"flag --{name.replace('_', '-')}"
     for variable in (f"{PREFIX}{name.upper()}", *ALIASES.get(name, ())):
-        if env.get(variable):
+        if env.get(variable) and not _is_of_kubernetes(variable, env[variable]):
             return env[variable], f"environment {variable}"
     if name in written:
         return written[name], file_name
@@ -242,6 +243,18 @@ OTHERS = frozenset(
 )
 
 
+# A Service called kinokit-… puts these into every container of its namespace.
+OF_A_SERVICE = re.compile(r".+_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?)")
+ADDRESS_OF_A_SERVICE = re.compile(r"(tcp|udp|sctp)://.+")
+
+
+def _is_of_kubernetes(variable: str, value: str) -> bool:
+    """Whether Kubernetes set it: by its name, or by an address as the value of a port."""
+    if OF_A_SERVICE.fullmatch(variable):
+        return True
+    return variable.endswith("_PORT") and ADDRESS_OF_A_SERVICE.fullmatch(value) is not None
+
+
 def _unknown_variables(env: Mapping[str, str]) -> list[str]:
     """A misspelt KINOKIT_ variable is reported only when it looks like a setting: others may own more."""
     import difflib
@@ -249,7 +262,8 @@ def _unknown_variables(env: Mapping[str, str]) -> list[str]:
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     problems = []
     for variable in sorted(env):
-        if variable.startswith(PREFIX) and variable not in known | OTHERS:
+        is_ours = variable.startswith(PREFIX) and not _is_of_kubernetes(variable, env[variable])
+        if is_ours and variable not in known | OTHERS:
             near = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0.85)
             problems += [f"environment {variable}: no such setting, did you mean {near[0]}?"] if near else []
     return problems

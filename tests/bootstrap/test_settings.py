@@ -168,3 +168,31 @@ def test_the_site_follows_the_settings_and_then_the_platform() -> None:
     assert here.public_url == "https://w3xyz-9000.proxy.runpod.net"
     told = location.of(Settings(platform="bare", data_dir=Path("/data"), public_url="https://x.org"), env)
     assert (told.platform.NAME, str(told.data_dir), told.public_url) == ("bare", "/data", "https://x.org")
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {  # of a Service called kinokit
+            "KINOKIT_PORT": "tcp://10.96.12.7:8000",
+            "KINOKIT_SERVICE_HOST": "10.96.12.7",
+            "KINOKIT_SERVICE_PORT": "8000",
+            "KINOKIT_SERVICE_PORT_HTTP": "8000",
+            "KINOKIT_PORT_8000_TCP": "tcp://10.96.12.7:8000",
+            "KINOKIT_PORT_8000_TCP_PROTO": "tcp",
+            "KINOKIT_PORT_8000_TCP_PORT": "8000",
+            "KINOKIT_PORT_8000_TCP_ADDR": "10.96.12.7",
+        },
+        {"KINOKIT_PORT": "udp://[fd00::1]:8000"},
+        {"KINOKIT_SERVICE_PORT": "tcp://10.96.0.9:80", "KINOKIT_SERVICE_SERVICE_HOST": "10.96.0.9"},
+        {"KINOKIT_QUEUE_PORT": "tcp://10.96.0.9:80"},  # one letter from a setting's name
+    ],
+)
+def test_what_kubernetes_says_of_its_services_is_no_setting_and_no_mistake(env: Mapping[str, str]) -> None:
+    assert set(settings.load({}, env).sources.values()) == {"default"}
+    assert settings.load({}, {**env, "PORT": "9001"}).settings.port == 9001
+
+
+def test_a_port_that_is_no_number_is_still_a_mistake() -> None:
+    with pytest.raises(BadSettings, match="KINOKIT_PORT"):
+        settings.load({}, {"KINOKIT_PORT": "http://10.96.12.7:8000"})
