@@ -114,7 +114,8 @@ class Follower:
             self._document.advance("load", **status.load)
         elif status.state == "failed" and self._state != "failed":
             self._failed(status)
-        self._idle.see(status.queue)
+        if status.queue is not None:
+            self._idle.see(status.queue)
         if status.state in BOOTING:
             self._idle.stay_awake()
 

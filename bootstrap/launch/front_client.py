@@ -15,13 +15,16 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the ow
 
 @dataclass(frozen=True)
 class Status:
-    """The part of ``/status`` that the agent acts on. ``failure`` is a problem and its fix."""
+    """The part of ``/status`` that the agent acts on.
+
+    ``failure`` is a problem and its fix; ``queue`` its counts, None while the front does not know them.
+    """
 
     state: str
     load: Mapping[str, Any]  # of the phase ``load``: detail and progress, as far as they are known
     failure: Mapping[str, Any] | None
     workers: list[dict[str, Any]]
-    queue: Mapping[str, Any]
+    queue: Mapping[str, Any] | None
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Status:

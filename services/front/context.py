@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from bootstrap.errors import KitError
 from services.front.boot_state import BootState
+from services.front.counts import Counts
 from services.front.fleet import Fleet
 from services.front.settings import Settings
 from services.queue.files import Files
@@ -31,6 +32,7 @@ class Context:
         self.workers = WorkerRegistry()
         self.boot = BootState(settings.data_dir, self.workers)
         self.fleet = Fleet(self.workers, self.boot, self.ask, is_shared=settings.is_shared)
+        self.counts = Counts(self.ask, max_queued=settings.max_queued)
         self.notifier = Notifier()
         self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None

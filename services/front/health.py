@@ -7,9 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from bootstrap.errors import KitError
 from services.front import boot_state
-from services.front.context import Context, Shared
+from services.front.context import Shared
 
 router = APIRouter(tags=["health"])
 
@@ -45,21 +44,11 @@ async def ping(context: Shared) -> Response:
 async def status(context: Shared) -> dict[str, Any]:
     await context.fleet.refresh()
     plan = context.boot.plan()
-    queue = await _queue(context, plan.model if plan else None)  # first: the state follows from its answer
+    counts = await context.counts.read(plan.model if plan else None)  # first: the state follows from it
     return {
         "boot": context.boot.document(),
         "studio": context.studio,
         "workers": [report.public() for report in context.workers.all()],
-        "queue": queue,
+        "queue": counts,
         "plan": {**plan.model_dump(mode="json"), "family": plan.family.name} if plan else None,
     }
-
-
-async def _queue(context: Context, model: str | None) -> dict[str, Any]:
-    """How many jobs stand how; ``failure`` alone when its database cannot be used at all."""
-    try:
-        counts = await context.ask(lambda queue: queue.counts())
-        typical = await context.ask(lambda queue: queue.typical_seconds(model)) if model else None
-    except KitError as error:
-        return {"failure": {"problem": error.problem, "fix": error.fix}}
-    return {**counts, "max_queued": context.settings.max_queued, "typical_seconds": typical}

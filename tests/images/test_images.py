@@ -89,8 +89,8 @@ def test_a_clip_is_made_through_the_published_port(studio: Container) -> None:
 
 def test_nobody_makes_clips_without_the_token(studio: Container) -> None:
     studio.wait("/healthz", 200, 15)
-    assert httpx.get(studio.url + "/v1/videos").status_code == 401
-    assert httpx.get(studio.url + "/status").status_code == 401
+    assert httpx.get(studio.url + "/v1/videos", timeout=60).status_code == 401
+    assert httpx.get(studio.url + "/status", timeout=60).status_code == 401
 
 
 def test_it_does_not_run_as_root_outside_of_marketplaces(studio: Container) -> None:

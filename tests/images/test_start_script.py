@@ -149,7 +149,7 @@ def test_the_printed_line_and_variables_start_the_kit(
     try:
         seconds = box.wait("/healthz", 200, 180)
         print(f"{platform}: port answered after {seconds:.1f} s")
-        answer = httpx.get(f"{box.url}/status", headers={"Authorization": "Bearer " + "k" * 32})
+        answer = httpx.get(f"{box.url}/status", headers={"Authorization": "Bearer " + "k" * 32}, timeout=60)
         assert answer.status_code == 200, box.logs()
         assert answer.json()["boot"]["platform"] == platform
     finally:

@@ -114,7 +114,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
     terminal = made.terminal([up], made.clone)
     try:
         url = f"http://localhost:{made.port}/readyz"
-        wait_for(lambda: httpx.get(url, trust_env=False).status_code == 200, READY_SECONDS)
+        wait_for(lambda: httpx.get(url, trust_env=False, timeout=60).status_code == 200, READY_SECONDS)
         yield made
     finally:
         made.types("make down")

@@ -73,9 +73,9 @@ def test_the_tokens_are_read_by_nobody_else(kit: Booted) -> None:
 def test_without_the_token_there_is_health_and_nothing_else(kit: Booted) -> None:
     import httpx
 
-    assert httpx.get(f"{kit.url}/healthz").status_code == 200
-    assert httpx.get(f"{kit.url}/status").status_code == 401
-    assert httpx.get(f"{kit.url}/v1/videos").status_code == 401
+    assert httpx.get(f"{kit.url}/healthz", timeout=60).status_code == 200
+    assert httpx.get(f"{kit.url}/status", timeout=60).status_code == 401
+    assert httpx.get(f"{kit.url}/v1/videos", timeout=60).status_code == 401
 
 
 def test_no_log_holds_a_token(kit: Booted) -> None:

@@ -20,6 +20,7 @@ import pytest
 from bootstrap.launch import listener
 from services.front.settings import Settings
 from tests.services.front.running import WAN, Front
+from tests.support.waiting import wait_for
 
 HEAVY = ("torch", "gradio", "numpy", "av", "PIL", "diffusers", "transformers", "huggingface_hub", "openai")
 
@@ -140,13 +141,14 @@ def test_it_stops_soon_whoever_is_listening(process: Process, tmp_path: Path) ->
 
 
 def test_no_token_reaches_the_log(process: Process, tmp_path: Path) -> None:
-    httpx.get(f"{process.url}/healthz", timeout=20)
-    token = (tmp_path / "token").read_text().strip()
     accept = {"Accept": "text/html"}
-    httpx.get(f"{process.url}/v1/videos", params={"order": "asc", "limit": 3, "token": token}, headers=accept)
-    httpx.get(f"{process.url}/v1/videos?order=asc&limit=4&TOKEN={token}&token={token}")
-    httpx.get(f"{process.url}/v1/videos?order=asc&limit=5", headers={"Authorization": f"Bearer {token}"})
-    httpx.post(f"{process.url}/sign-in", data={"token": token}, headers=accept)
+    with httpx.Client(base_url=process.url, timeout=60) as anybody:
+        anybody.get("/healthz")
+        token = (tmp_path / "token").read_text().strip()
+        anybody.get("/v1/videos", params={"order": "asc", "limit": 3, "token": token}, headers=accept)
+        anybody.get(f"/v1/videos?order=asc&limit=4&TOKEN={token}&token={token}")
+        anybody.get("/v1/videos?order=asc&limit=5", headers={"Authorization": f"Bearer {token}"})
+        anybody.post("/sign-in", data={"token": token}, headers=accept)
     process.stop()
     log = process.log.read_text()
     for seen in ("limit=3", "limit=4", "limit=5", "/sign-in"):
@@ -158,7 +160,7 @@ def test_no_token_reaches_the_log(process: Process, tmp_path: Path) -> None:
 def test_what_is_asked_every_few_seconds_is_not_in_the_log(process: Process, tmp_path: Path) -> None:
     httpx.get(f"{process.url}/healthz", timeout=20)
     Front(tmp_path, process.port).worker.says("ready")
-    httpx.get(f"{process.url}/status")
+    httpx.get(f"{process.url}/status", timeout=60)
     process.stop()
     log = process.log.read_text()
     assert "/healthz" not in log
@@ -203,13 +205,8 @@ def test_it_listens_on_a_port_of_its_own_too(tmp_path: Path) -> None:
     command += ["--settings", str(tmp_path / "settings.json")]
     child = subprocess.Popen(command, env=os.environ | {"KINOKIT_MAX_QUEUED": "4"})  # not read here
     try:
-        for _ in range(100):
-            try:
-                answer = httpx.get(f"http://127.0.0.1:{port}/status", timeout=5)
-                break
-            except httpx.ConnectError:
-                time.sleep(0.1)
-        assert answer.json()["queue"]["max_queued"] == 3
+        url = f"http://127.0.0.1:{port}/status"
+        wait_for(lambda: httpx.get(url, timeout=60).json()["queue"]["max_queued"] == 3)
     finally:
         child.terminate()
         assert child.wait(10) == 0

@@ -24,7 +24,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 @pytest.fixture
 def browser(bare: Front) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=bare.url, headers=BROWSER) as browser:
+    with httpx.Client(base_url=bare.url, headers=BROWSER, timeout=60) as browser:
         yield browser
 
 
@@ -97,7 +97,9 @@ def test_a_browser_without_a_token_gets_the_sign_in_page(bare: Front, browser: h
 
 def test_each_line_of_the_file_is_a_token_and_a_new_one_counts_at_once(bare: Front) -> None:
     def asked(token: str) -> int:
-        return httpx.get(f"{bare.url}/status", headers={"Authorization": f"Bearer {token}"}).status_code
+        return httpx.get(
+            f"{bare.url}/status", headers={"Authorization": f"Bearer {token}"}, timeout=60
+        ).status_code
 
     file = bare.data_dir / "token"
     file.write_text(f"{bare.token}\nopen-button\n")
@@ -172,7 +174,7 @@ def test_odd_headers_are_a_401_not_a_crash(bare: Front) -> None:
 def test_whoever_tries_many_tokens_is_slowed_down_and_nobody_else(bare: Front) -> None:
     def guess() -> float:
         began = time.monotonic()
-        httpx.get(f"{bare.url}/status", headers={"Authorization": "Bearer guess"})
+        httpx.get(f"{bare.url}/status", headers={"Authorization": "Bearer guess"}, timeout=60)
         return time.monotonic() - began
 
     quick = [guess() for _ in range(LoginThrottle.FREE)]

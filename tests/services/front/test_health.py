@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import time
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +14,11 @@ from bootstrap import data_directory
 from bootstrap.errors import KitError
 from bootstrap.launch import health
 from services.front import boot_state
+from services.front.settings import Settings
 from services.queue import workers
 from services.queue.workers import Report, State
-from tests.services.front.running import SVD, Front
+from tests.services.front.running import SVD, Front, running
+from tests.support.waiting import wait_for
 
 
 def codes(front: Front) -> tuple[int, int, int]:
@@ -158,7 +163,18 @@ def test_status_holds_everything(svd: Front) -> None:
     status = svd.people.get("/status").json()
     assert status["boot"]["hourly_cost"] == 0.5
     assert status["plan"]["model"] == SVD["model"]
-    assert status["queue"]["queued"] == 0
+    wait_for(lambda: svd.people.get("/status").json()["queue"]["queued"] == 0)
+
+
+def test_a_database_that_takes_long_hides_nothing_else(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")  # the queue cannot be opened meanwhile
+    with closing(other), running(Settings(tmp_path)) as front:
+        front.boot(state="fetching", model="demo")
+        status = front.people.get("/status").json()
+        assert (status["boot"]["state"], status["queue"]) == ("fetching", None)
+        other.execute("ROLLBACK")
+        wait_for(lambda: front.people.get("/status").json()["queue"]["queued"] == 0)
 
 
 def test_the_boot_page_is_a_200_with_a_mark(bare: Front) -> None:
