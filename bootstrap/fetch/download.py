@@ -11,7 +11,7 @@ from bootstrap.choose.manifest import File
 from bootstrap.errors import KitError
 from bootstrap.fetch import errors, external, hub, publish, resume, store
 from bootstrap.fetch.errors import TryAgain
-from bootstrap.fetch.hub import Located, Mirror
+from bootstrap.fetch.located import Located, Mirror
 from bootstrap.fetch.reporter import Reporter
 from bootstrap.fetch.request import Request
 from bootstrap.fetch.store import Lock

@@ -6,6 +6,7 @@ import email.utils
 import socket
 import ssl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bootstrap.choose.manifest import Licence, Source
@@ -85,6 +86,12 @@ def of_status(head: Head, origin: Origin, what: str, *, clock: float | None = No
             fix="check that this address may be read without signing in",
         )
     return MirrorError(f"{origin} answers {status} for {what}", fix="check the source in the manifest")
+
+
+def circles(hosts: Sequence[str], path: str, *, fix: str) -> MirrorError:
+    """Each answer points to a next one; ``hosts`` are those that were asked."""
+    route = " -> ".join(hosts)
+    return MirrorError(f"{path} is redirected {len(hosts)} times without an end: {route}", fix=fix)
 
 
 def retry_after(head: Head, now: float) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bootstrap.errors import KitError
 from bootstrap.fetch import external_process, publish
-from bootstrap.fetch.hub import Located
+from bootstrap.fetch.located import Located
 from bootstrap.fetch.reporter import Reporter
 from bootstrap.fetch.request import Request
 from bootstrap.fetch.transfers import hashing

@@ -19,7 +19,7 @@ from typing import Any
 
 from bootstrap.choose.manifest import Source
 from bootstrap.errors import KitError
-from bootstrap.fetch.hub import Located
+from bootstrap.fetch.located import Located
 from bootstrap.fetch.transfers.transfer import FileTransfer
 
 ATTEMPTS = 3

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-import email.utils
 import re
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import parse_qs, quote, urljoin, urlsplit
+from urllib.parse import quote
 
 from bootstrap.choose.manifest import File, Licence, Source
 from bootstrap.errors import KitError
-from bootstrap.fetch import errors
-from bootstrap.fetch.http.connection import Connection
+from bootstrap.fetch import asking, errors
 from bootstrap.fetch.http.head import Head
-from bootstrap.fetch.http.origin import Origin, target_of
-
-ANSWER_SECONDS = 15.0
-MAX_REDIRECTS = 5
-REDIRECTS = (301, 302, 303, 307, 308)
-
-
-@dataclass(frozen=True)
-class Located:
-    """An address to get ranges from, and what the server announced about the content."""
-
-    url: str
-    token: str | None  # only where the hub itself sends the bytes
-    bytes: int | None
-    sha256: str | None
-    git_oid: str | None
-    good_until: float | None  # monotonic seconds; None: no end is known
-
-    @property
-    def origin(self) -> Origin:
-        return Origin.of(self.url)
-
-
-class Mirror(Protocol):
-    """One place that has a source's files: the hub itself, a mirror of it, or an https folder."""
-
-    name: str
-
-    def locate(self, file: File) -> Located:
-        """Ask for the file's address; KitError when that cannot succeed, TryAgain when it may."""
-        ...
+from bootstrap.fetch.http.origin import Origin
+from bootstrap.fetch.https_folder import HttpsFolder
+from bootstrap.fetch.located import Located, Mirror, good_until
 
 
 class HubMirror:
@@ -62,76 +29,54 @@ class HubMirror:
     def locate(self, file: File) -> Located:
         revision = quote(self._source.revision or "main", safe="")
         url = f"{self._endpoint}/{self._source.repo}/resolve/{revision}/{quote(file.path)}"
-        head, url, storage = self._follow(file, url)
-        bytes_ = head.number("x-linked-size")
-        if bytes_ is None and storage is None:
-            bytes_ = _length(head)
-        sha256, git_oid = _hash_of(head.headers.get("x-linked-etag") or head.headers.get("etag", ""))
+        hosts = []
+        for _ in range(asking.MAX_REDIRECTS + 1):
+            origin = Origin.of(url)
+            hosts.append(str(origin))
+            head = asking.ask("HEAD", url, self._authorization(origin))
+            there = asking.pointed_to(head, url)
+            if there is not None and "x-linked-size" not in head.headers:
+                url = there  # a repository that was renamed, another hub, or the hub's cache of small files
+                continue
+            return self._located(file, head, url, there)
+        raise errors.circles(hosts, file.path, fix="check HF_ENDPOINT")
+
+    def _located(self, file: File, head: Head, url: str, storage: str | None) -> Located:
+        """From the last answer: the hub's own file, its storage, or storage that does not know HEAD."""
+        origin, date = Origin.of(url), head.headers.get("date")
         if storage is not None:
-            good_until = _good_until(storage, head.headers.get("date"))
-            return Located(storage, None, bytes_, sha256, git_oid, good_until)
-        return Located(url, self._token, bytes_, sha256, git_oid, None)
+            return Located(storage, None, *_announced(head), good_until(storage, date))
+        is_own = origin.may_have_token_of(self._origin)
+        is_hub = is_own or any(name in head.headers for name in ("x-repo-commit", "x-error-code"))
+        if head.status not in (200, 206):
+            if is_hub or head.status not in asking.NO_HEAD:
+                raise self._refusal(head, origin, file, is_own=is_own)
+            return Located(url, None, None, None, None, good_until(url, date))
+        known = _announced(head) if is_hub else (asking.length(head), None, None)
+        token = self._token if is_own else None
+        return Located(url, token, *known, None if is_own else good_until(url, date))
 
-    def _follow(self, file: File, url: str) -> tuple[Head, str, str | None]:
-        """The hub's answer, the address that gave it, and the storage it points to when there is one."""
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        first: Head | None = None
-        for _ in range(MAX_REDIRECTS):
-            head = ask("HEAD", url, headers)
-            if head.status in REDIRECTS and "location" in head.headers:
-                first = first or head
-                there = urljoin(url, head.headers["location"])
-                if Origin.of(there) != self._origin or "x-linked-size" in head.headers:
-                    return head, url, there
-                url = there  # a repository that was renamed, or the hub's own cache of small files
-                continue
-            if head.status not in (200, 206):
-                raise errors.of_hub(head, self._origin, self._source, file.path, self._licence, self._token)
-            return head, url, None
-        raise KitError(f"{self.name} redirects {file.path} in circles", fix="check HF_ENDPOINT")
+    def _authorization(self, origin: Origin) -> dict[str, str]:
+        if self._token is None or not origin.may_have_token_of(self._origin):
+            return {}
+        return {"Authorization": f"Bearer {self._token}"}
 
-
-class UrlMirror:
-    """An https folder: redirects are followed, no token is ever sent."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = folder.rstrip("/")
-        self.name = str(Origin.of(folder))
-
-    def locate(self, file: File) -> Located:
-        url = f"{self._folder}/{quote(file.path)}"
-        for _ in range(MAX_REDIRECTS):
-            head = ask("HEAD", url, {})
-            if head.status in REDIRECTS and "location" in head.headers:
-                url = urljoin(url, head.headers["location"])
-                continue
-            if head.status in (403, 405, 501):  # signed for GET alone: the first range will show it
-                return Located(url, None, None, None, None, None)
-            if head.status not in (200, 206):
-                raise errors.of_status(head, Origin.of(url), file.path)
-            return Located(url, None, _length(head), None, None, None)
-        raise KitError(
-            f"{self.name} redirects {file.path} in circles", fix="check the source in the manifest"
-        )
+    def _refusal(self, head: Head, origin: Origin, file: File, *, is_own: bool) -> Exception:
+        if not is_own and self._token and head.status in (401, 403):
+            return KitError(
+                f"{self.name} redirects to {origin}, which asks for a token (status {head.status});"
+                f" the token goes to {self.name} alone",
+                fix=f"if {origin} is the hub that you mean, set HF_ENDPOINT to {origin.address}",
+            )
+        return errors.of_hub(head, origin, self._source, file.path, self._licence, self._token)
 
 
-def ask(method: str, url: str, headers: dict[str, str]) -> Head:
-    """One request; its body is not read. TryAgain or KitError when the network fails."""
-    origin = Origin.of(url)
-    connection = Connection(origin)
-    try:
-        return connection.request(method, target_of(url), headers, seconds=ANSWER_SECONDS)
-    except OSError as error:
-        raise errors.of_network(error, origin) from error
-    finally:
-        connection.close()
-
-
-def _length(head: Head) -> int | None:
-    """The file's length; a compressed answer's length is another one."""
-    if head.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        return None
-    return head.number("content-length")
+def _announced(head: Head) -> tuple[int | None, str | None, str | None]:
+    """Bytes, SHA-256 and git id of the content, as a hub's headers have them."""
+    linked = head.number("x-linked-size")
+    is_whole = head.status in (200, 206)
+    bytes_ = asking.length(head) if linked is None and is_whole else linked
+    return bytes_, *_hash_of(head.headers.get("x-linked-etag") or head.headers.get("etag", ""))
 
 
 def _hash_of(etag: str) -> tuple[str | None, str | None]:
@@ -141,26 +86,12 @@ def _hash_of(etag: str) -> tuple[str | None, str | None]:
     return None, text if re.fullmatch(r"[0-9a-f]{40}", text) else None
 
 
-def _good_until(url: str, date: str | None) -> float | None:
-    """When to ask again: at 80 % of a signature's life, counted from now, so that no clock must be right."""
-    query = {name.lower(): values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-    life: float | None = None
-    if query.get("x-amz-expires", "").isdigit():
-        life = float(query["x-amz-expires"])
-    elif query.get("expires", "").isdigit() and date:
-        try:
-            life = float(query["expires"]) - email.utils.parsedate_to_datetime(date).timestamp()
-        except (ValueError, TypeError):
-            life = None
-    return None if life is None else time.monotonic() + 0.8 * max(life, 0.0)
-
-
 def mirrors_of(
     source: Source, licence: Licence, token: str | None, endpoint: str, others: tuple[str, ...]
 ) -> list[Mirror]:
     """All that have the files of this source, the hub first; ``others`` are addresses of its mirrors."""
     if source.url:
-        return [UrlMirror(source.url)]
+        return [HttpsFolder(source.url)]
     with_token: list[Mirror] = [HubMirror(endpoint, source, licence, token)]
     return with_token + [HubMirror(mirror, source, licence, None) for mirror in others]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bootstrap.choose.manifest import File
 from bootstrap.fetch import digest
-from bootstrap.fetch.hub import Located, Mirror
 from bootstrap.fetch.journal import Claims, Journal
+from bootstrap.fetch.located import Located, Mirror
 from bootstrap.fetch.store import Basis, Entry
 from bootstrap.fetch.transfers.transfer import FileTransfer
 

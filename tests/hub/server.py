@@ -108,6 +108,7 @@ class Hub:
         self.signatures: dict[str, float] = {}  # valid until, monotonic
         self.lock = threading.Lock()
         self.stopping = threading.Event()
+        self.storage_address: str | None = None  # given out in place of the storage's own
         self._tls = tls
         self._servers: list[ThreadingHTTPServer] = []
         self._sockets: set[socket.socket] = set()
@@ -244,7 +245,8 @@ class Hub:
         life = f"X-Amz-Expires={self.signature_seconds}"
         if self.signs_until:
             life = f"Expires={int(self.now() + self.signature_seconds)}"
-        return f"{self.storage}/blobs/{repo.name}/{path}?{life}&X-Amz-Signature={signature}"
+        where = self.storage_address or self.storage
+        return f"{where}/blobs/{repo.name}/{path}?{life}&X-Amz-Signature={signature}"
 
     def now(self) -> float:
         """By the hub's own clock."""

@@ -20,6 +20,16 @@ class Origin:
         scheme = parts.scheme.lower()
         return cls(scheme, (parts.hostname or "").lower(), parts.port or (443 if scheme == "https" else 80))
 
+    def may_have_token_of(self, owner: Origin) -> bool:
+        """Whether it is the server that a token belongs to; the step from http to https stays on it."""
+        upgraded = Origin("https", owner.host, 443)
+        return self == owner or (self == upgraded and owner == Origin("http", owner.host, 80))
+
+    @property
+    def address(self) -> str:
+        """Without a path, for people."""
+        return f"{self.scheme}://{self.host_header}"
+
     def __str__(self) -> str:
         return self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
 

@@ -7,7 +7,7 @@ import time
 
 from bootstrap.errors import KitError
 from bootstrap.fetch import errors
-from bootstrap.fetch.hub import Located, Mirror
+from bootstrap.fetch.located import Located, Mirror
 from bootstrap.fetch.transfers.transfer import FileTransfer
 
 
@@ -72,6 +72,21 @@ class Mirrors:
         key = (transfer.file.path, mirror.name)
         with self._lock:
             if self._located.get(key) is located:
+                del self._located[key]
+
+    def replace(self, transfer: FileTransfer, mirror: Mirror, before: Located, now: Located) -> None:
+        """The address that was given out points on: all connections ask at its end from now on."""
+        key = (transfer.file.path, mirror.name)
+        with self._lock:
+            if self._located.get(key) is before:
+                self._located[key] = now
+
+    def forget_moved(self, transfer: FileTransfer, mirror: Mirror) -> None:
+        """Where storage pointed to, nobody answers: the next connection begins at the front again."""
+        key = (transfer.file.path, mirror.name)
+        with self._lock:
+            known = self._located.get(key)
+            if known is not None and known.was_moved:
                 del self._located[key]
 
     def count_nonsense(self, mirror: Mirror, transfer: FileTransfer, why: str) -> None:

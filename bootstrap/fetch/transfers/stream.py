@@ -9,13 +9,13 @@ import threading
 import time
 
 from bootstrap.errors import KitError
-from bootstrap.fetch import errors
+from bootstrap.fetch import asking, errors
 from bootstrap.fetch.errors import TryAgain
 from bootstrap.fetch.http.connection import Connection
 from bootstrap.fetch.http.head import Head
 from bootstrap.fetch.http.origin import Origin, target_of
 from bootstrap.fetch.http.unzipped import Unzipped
-from bootstrap.fetch.hub import Located, Mirror
+from bootstrap.fetch.located import Located, Mirror
 from bootstrap.fetch.transfers.control import Control
 from bootstrap.fetch.transfers.hashing import new_block
 from bootstrap.fetch.transfers.landing import Landing
@@ -122,19 +122,12 @@ class Stream(threading.Thread):
     def _fetch(self, wanted: Range, mirror: Mirror) -> None:
         located = self._mirrors.locate(wanted.transfer, mirror)
         self.received_at = time.monotonic()
-        connection = self._connect(located.origin)
         with self._control.lock:
             first, last = wanted.pos, wanted.end - 1
         if last < first:
             return  # another connection took all of it meanwhile
-        headers = {"Range": f"bytes={first}-{last}"}
-        if located.token:
-            headers["Authorization"] = f"Bearer {located.token}"
         try:
-            began = time.monotonic()
-            head = connection.request("GET", target_of(located.url), headers, seconds=ANSWER_SECONDS)
-            self.received_at = time.monotonic()
-            self.answer_seconds = self.received_at - began
+            head, located, connection = self._ask(wanted.transfer, mirror, located, f"bytes={first}-{last}")
             if head.status == 206:
                 _check_range(head, wanted, located.origin)
                 self._landing.check_version(wanted.transfer, head.headers.get("etag"), located.origin)
@@ -147,7 +140,33 @@ class Stream(threading.Thread):
                 self._refused(head, wanted.transfer, located, mirror)
             connection.finish()
         except OSError as error:
-            raise errors.of_network(error, located.origin) from error
+            self._mirrors.forget_moved(wanted.transfer, mirror)
+            origin = self._connection.origin if self._connection else located.origin
+            raise errors.of_network(error, origin) from error
+
+    def _ask(
+        self, transfer: FileTransfer, mirror: Mirror, located: Located, range_: str
+    ) -> tuple[Head, Located, Connection]:
+        """Request a range where the file is; storage may point on, and its last address is remembered."""
+        hosts = []
+        for _ in range(asking.MAX_REDIRECTS + 1):
+            hosts.append(str(located.origin))
+            connection = self._connect(located.origin)
+            headers = {"Range": range_}
+            if located.token:
+                headers["Authorization"] = f"Bearer {located.token}"
+            began = time.monotonic()
+            head = connection.request("GET", target_of(located.url), headers, seconds=ANSWER_SECONDS)
+            self.received_at = time.monotonic()
+            self.answer_seconds = self.received_at - began
+            there = asking.pointed_to(head, located.url)
+            if there is None:
+                return head, located, connection
+            connection.finish()
+            moved = located.moved(there, head.headers.get("date"))
+            self._mirrors.replace(transfer, mirror, located, moved)
+            located = moved
+        raise errors.circles(hosts, transfer.file.path, fix="check the source in the manifest")
 
     def _connect(self, origin: Origin) -> Connection:
         if self._connection is None or self._connection.origin != origin:
@@ -206,7 +225,8 @@ class Stream(threading.Thread):
 
     def _refused(self, head: Head, transfer: FileTransfer, located: Located, mirror: Mirror) -> None:
         origin = located.origin
-        if head.status in (400, 401, 403, 410) and self._refusals < 3:
+        is_old = head.status in (400, 401, 403, 410) or (head.status == 404 and located.was_moved)
+        if is_old and self._refusals < 3:
             self._refusals += 1
             self._mirrors.forget(transfer, mirror, located)
             raise TryAgain(f"the address at {origin} has expired (status {head.status})", url_is_old=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 from bootstrap.choose.manifest import File
 from bootstrap.fetch import store
 from bootstrap.fetch.digest import PIECE_BYTES
-from bootstrap.fetch.hub import Mirror
 from bootstrap.fetch.journal import Claims, Journal
+from bootstrap.fetch.located import Mirror
 from bootstrap.fetch.progress import State
 from bootstrap.fetch.store import Basis
 from bootstrap.fetch.transfers import segments
