@@ -237,6 +237,7 @@ OTHERS = frozenset(
         "HOME",
         "LOGGING",
         "CONTAINER",
+        "VOLUME",
         "AS_ROOT",
         "IMAGE",
     )

@@ -11,12 +11,23 @@ die() { say "error: $1"; say "  fix: $2"; exit 1; }
 
 source_="${KINOKIT_SOURCE:-kinokit}"
 home="${KINOKIT_HOME:-/opt/kinokit}"
-data="${KINOKIT_DATA_DIR:-}"
-if [ -z "$data" ]; then
-    if [ -d /workspace ] && [ -w /workspace ]; then data=/workspace/kinokit
-    elif [ -d /runpod-volume ] && [ -w /runpod-volume ]; then data=/runpod-volume/kinokit
-    else data="${HOME:-/root}/kinokit"; fi
-fi
+data_directory() { # where files stay the longest: what bootstrap/platforms/*/here.py say, before Python is there
+    platform=$(printf '%s' "${PLATFORM:-}" | tr 'A-Z_' 'a-z-')
+    if [ -n "$platform" ]; then :
+    elif [ -n "${RUNPOD_WEBHOOK_GET_JOB:-}${RUNPOD_ENDPOINT_ID:-}" ]; then platform=runpod-serverless
+    elif [ -n "${RUNPOD_POD_ID:-}" ]; then platform=runpod
+    elif [ -n "${CONTAINER_ID:-}" ] && [ -n "${VAST_CONTAINERLABEL:-}" ]; then platform=vast
+    elif env | grep -q '^VAST_TCP_PORT_'; then platform=vast; fi
+    volume="${DATA_DIRECTORY:-/workspace}"
+    case "$platform" in
+        runpod-serverless) echo /runpod-volume/kinokit ;;
+        runpod) echo /workspace/kinokit ;;
+        vast) echo "${volume%/}/kinokit" ;;
+        "") if [ -d /workspace ] && [ -w /workspace ]; then echo /workspace/kinokit; else echo "${HOME:-/root}/kinokit"; fi ;;
+        *) echo "${HOME:-/root}/kinokit" ;;
+    esac
+}
+data="${KINOKIT_DATA_DIR:-$(data_directory)}"
 mkdir -p "$data/logs" "$home" || die "cannot write to $data or $home" "set KINOKIT_DATA_DIR to a writable directory"
 export KINOKIT_DATA_DIR="$data"
 log="$data/logs/start.log"

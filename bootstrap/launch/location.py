@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootstrap import platforms
 from bootstrap.launch import listener
 from bootstrap.platforms import Platform
 from bootstrap.platforms.docker import here as docker
-from bootstrap.settings import Settings
+
+if TYPE_CHECKING:  # a health check every few seconds does not wait for it
+    from bootstrap.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,15 @@ def of(settings: Settings, env: Mapping[str, str], *, in_container: bool | None 
     env = {**env, "PLATFORM": settings.platform or "", "PUBLIC_URL": settings.public_url or ""}
     inside = docker.is_container() if in_container is None else in_container
     platform = platforms.detect(env, in_container=inside)
-    data_dir = settings.data_dir or Path(platform.data_dir(env))
+    data_dir = place(platform, env, settings.data_dir)
     url = platforms.public_url(platform, env, settings.port)
-    return Location(platform, data_dir.expanduser().absolute(), url, platform.direct_port(env, settings.port))
+    return Location(platform, data_dir, url, platform.direct_port(env, settings.port))
+
+
+def place(platform: Platform, env: Mapping[str, str], given: Path | None = None) -> Path:
+    """The data directory: the one that was ``given``, else KINOKIT_DATA_DIR, else the platform's."""
+    data_dir = given or Path(env.get("KINOKIT_DATA_DIR") or platform.data_dir(env))
+    return data_dir.expanduser().absolute()
 
 
 def settled(settings: Settings, env: Mapping[str, str]) -> Settings:

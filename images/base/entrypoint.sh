@@ -13,7 +13,7 @@ if [ "$(id -u)" = 0 ] && [ -n "$key" ]; then
 fi
 
 # Marketplaces mount volumes owned by root and expect root; elsewhere the kit runs as kino.
-if [ "$(id -u)" = 0 ] && [ -z "${RUNPOD_POD_ID:-}${VAST_CONTAINERLABEL:-}${CONTAINER_ID:-}" ] \
+if [ "$(id -u)" = 0 ] && [ -z "${RUNPOD_POD_ID:-}${RUNPOD_ENDPOINT_ID:-}${VAST_CONTAINERLABEL:-}${CONTAINER_ID:-}" ] \
     && [ "${PLATFORM:-docker}" = docker ] && [ "${KINOKIT_AS_ROOT:-0}" = 0 ]; then
     if [ "$(stat -c %u "${KINOKIT_DATA_DIR:-/data}")" = 0 ]; then
         chown kino:kino "${KINOKIT_DATA_DIR:-/data}" || true # a read-only or foreign mount: the kit says so

@@ -27,8 +27,11 @@ def public_url(env: Env, port: int) -> str | None:
 
 
 def data_dir(env: Env) -> str:
-    """A user's own, as without a container: the kit's images say KINOKIT_DATA_DIR=/data and mount it."""
-    return bare.data_dir(env)
+    """KINOKIT_VOLUME, which the kit's images set to /data; else a user's own, as without a container.
+
+    It is no setting: on a marketplace the volume that is mounted there counts, in the kit's images as well.
+    """
+    return env.get("KINOKIT_VOLUME") or bare.data_dir(env)
 
 
 def stop(env: Env) -> Stop:

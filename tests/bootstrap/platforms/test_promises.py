@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bootstrap import platforms, settings
 from bootstrap.choose import reading
 from bootstrap.errors import KitError
+from bootstrap.launch import location
 from bootstrap.platforms import registry
 from bootstrap.platforms.base import Env, Platform
 from bootstrap.platforms.order import Order
@@ -72,12 +76,42 @@ def test_a_platform_answers_whatever_the_environment_lacks(name: str, is_alone: 
     assert stop.request is None or stop.request.url.startswith("https://")
 
 
-@pytest.mark.parametrize("name", registry.named("form"))
-def test_the_start_script_keeps_files_where_the_platform_does(name: str) -> None:
-    """It runs before Python is there, so it has a list of its own."""
-    folder = Path(registry.PLATFORMS[name].data_dir({"HOME": "/home/ada"})).parent
-    written = "${HOME:-/root}" if folder == Path("/home/ada") else str(folder)
-    assert f"data={written}/kinokit" in (ROOT / "scripts/start.sh").read_text().replace('"', "")
+RENTED = [name for name, platform in registry.PLATFORMS.items() if platform.IS_RENTED]
+
+
+@pytest.mark.parametrize("name", RENTED)
+@pytest.mark.parametrize("how", ["seen", "named", "another disk"])
+def test_the_start_script_keeps_files_where_the_platform_does(name: str, how: str) -> None:
+    """It runs before Python is there, so it has a rule of its own."""
+    env = {"HOME": "/home/ada", "PATH": os.environ["PATH"]}
+    env |= {"PLATFORM": name} if how == "named" or name == "clore" else ENVIRONMENTS[name]
+    env |= {"DATA_DIRECTORY": "/mnt/big/"} if how == "another disk" else {}
+    script = (ROOT / "scripts/start.sh").read_text()
+    function = re.search(r"^data_directory\(\) \{.*?^\}", script, re.DOTALL | re.MULTILINE)
+    assert function
+    told = subprocess.run(
+        ["sh", "-c", f"set -eu; {function[0]}\ndata_directory"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.strip() == platforms.detect(env).data_dir(env)
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_the_kits_images_use_the_volume_of_the_platform_and_their_own_in_docker_alone(name: str) -> None:
+    written = (ROOT / "images/base/Dockerfile").read_text()
+    image = dict(re.findall(r"^(?:ENV)? +(KINOKIT_\w+)=(\S+)", written, re.MULTILINE))
+    assert image == {"KINOKIT_CONTAINER": "1", "KINOKIT_VOLUME": "/data"}
+    env = {**ENVIRONMENTS[name], "HOME": "/root"}
+    here = location.of(settings.load({}, {**env, **image}).settings, {**env, **image}, in_container=True)
+    elsewhere = "docker" if name == "bare" else name  # no variable tells a container without a marketplace
+    assert elsewhere == here.platform.NAME
+    own = str(registry.PLATFORMS[name].data_dir(env))
+    assert str(here.data_dir) == ("/data" if elsewhere == "docker" else own)
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["kinokit"]["environment"]
+    assert compose["KINOKIT_DATA_DIR"] == "/data"
 
 
 @pytest.mark.parametrize("name", registry.named("form"))

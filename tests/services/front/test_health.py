@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -193,3 +194,29 @@ def test_a_containers_check_asks_where_the_agent_says_that_it_listens(bare: Fron
         port = silent.getsockname()[1]
     data_directory.write_record(bare.data_dir, local_url=f"http://127.0.0.1:{port}")
     assert not health.check(env)
+
+
+def test_a_container_asks_the_box_of_its_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable names the data directory in the kit's images: the platform does, or a file of settings."""
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as front:
+        threading.Thread(target=_say_ok, args=(front, 3), daemon=True).start()
+        url = f"http://127.0.0.1:{front.getsockname()[1]}"
+        for folder, env in (
+            ("image", {"KINOKIT_PLATFORM": "docker", "KINOKIT_VOLUME": str(tmp_path / "image")}),
+            ("vast/kinokit", {"PLATFORM": "vast", "DATA_DIRECTORY": str(tmp_path / "vast")}),
+            ("file", {"KINOKIT_CONFIG": str(tmp_path / "own.yaml")}),
+        ):
+            (tmp_path / folder).mkdir(parents=True)
+            (tmp_path / "own.yaml").write_text(f"data_dir: {tmp_path / 'file'}\n")
+            assert not health.check(env)
+            data_directory.write_record(tmp_path / folder, local_url=url)
+            assert health.check(env), folder
+
+
+def _say_ok(front: socket.socket, times: int) -> None:
+    for _ in range(times):
+        asking, _address = front.accept()
+        with asking:
+            asking.recv(1000)
+            asking.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
