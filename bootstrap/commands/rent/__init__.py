@@ -1,0 +1,16 @@
+"""``kinokit rent``: offers ranked by what a clip costs, a box from one of them, and its end."""
+
+from __future__ import annotations
+
+import typer
+
+from bootstrap.commands.rent import listing, offers, start, stop
+from bootstrap.platforms import registry
+
+TITLES = [registry.PLATFORMS[name].TITLE for name in registry.named("market")]
+
+app = typer.Typer(help=f"Rent a GPU with your own key, from your own machine: on {', '.join(TITLES)}.")
+app.command()(offers.offers)
+app.command()(start.start)
+app.command("list")(listing.list_)
+app.command()(stop.stop)
