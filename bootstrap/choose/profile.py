@@ -102,7 +102,12 @@ def _gpu_lacks(needs: Needs, machine: Machine) -> set[Lack]:
 
 
 def _has_memory(needs: Needs, gpu: Gpu) -> bool:
-    return gpu.vram_free_bytes >= needs.vram_gib * GIB
+    return gpu.vram_free_bytes >= _needed_gib(needs, gpu) * GIB
+
+
+def _needed_gib(needs: Needs, gpu: Gpu) -> float:
+    """A GPU that shares the host's memory holds both parts."""
+    return needs.vram_gib + needs.ram_gib if gpu.shares_host_memory else needs.vram_gib
 
 
 def _is_capable(needs: Needs, gpu: Gpu) -> bool:
@@ -114,7 +119,9 @@ def _is_capable(needs: Needs, gpu: Gpu) -> bool:
 
 def _gpu_reason(needs: Needs, gpu: Gpu) -> str:
     free = f"{gpu.name}: {gpu.vram_free_bytes / GIB:.1f} of {gpu.vram_total_bytes / GIB:.1f} GiB free"
-    memory = f"{free}, needs {needs.vram_gib:g}"
+    memory = f"{free}, needs {_needed_gib(needs, gpu):g}"
+    if gpu.shares_host_memory:
+        memory += " of what it shares with the host"
     if needs.compute_capability is None:
         return memory
     if gpu.compute_capability is None:

@@ -24,7 +24,7 @@ def models(
     """List all models with size, licence and what fits on this machine."""
     chosen = settings.load({"data_dir": data_dir}, os.environ, config).settings
     here = location.of(chosen, os.environ)
-    machine = detect.read_machine(os.environ, here.data_dir)
+    machine = detect.read_machine(os.environ, here.data_dir, is_rented=here.platform.IS_RENTED)
     known = catalogue.entries(machine, fetch.missing_in(here.data_dir))
     if as_json:
         typer.echo(json.dumps([_document(each) for each in known], indent=2))

@@ -49,7 +49,7 @@ def plan(
     flags = {"model": model, "profile": profile, "data_dir": data_dir, "platform": platform}
     chosen = settings.load(flags, os.environ, config).settings
     here = location.of(chosen, os.environ)
-    machine = detect.read_machine(os.environ, here.data_dir)
+    machine = detect.read_machine(os.environ, here.data_dir, is_rented=here.platform.IS_RENTED)
     machine = whatif.machine(machine, gpus=gpu or (), ram=ram, disk=disk, cpus=cpus)
     wanted = reading.load(chosen.model)
     names = [each.name for each in wanted.profiles]

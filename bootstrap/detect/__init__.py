@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bootstrap.detect import cgroup, cuda_build, cuda_driver, disk, nvidia
+from bootstrap.detect import cgroup, cuda_build, cuda_driver, disk, host, nvidia
 from bootstrap.detect.machine import Machine
 
 
@@ -13,19 +13,24 @@ def read_machine(
     env: Mapping[str, str],
     disk_path: Path,
     *,
+    is_rented: bool = False,
     probe_disk: bool = False,
     proc: Path = Path("/proc"),
     sys: Path = Path("/sys"),
 ) -> Machine:
     """Read everything that can be read without leaving a trace.
 
-    With ``probe_disk`` the write rate of ``disk_path``, which must exist, is measured with a file that is
-    removed again; that takes up to two seconds.
+    ``is_rented``: other renters may have the host's other GPUs, and their share of its memory and cores.
+    With ``probe_disk`` the rates of ``disk_path``, which must exist, are measured with a file that is
+    removed again; that takes up to four seconds.
     """
-    gpus = nvidia.read(env, sys=sys, proc=proc)
     limits = cgroup.read(proc=proc, sys=sys)
+    gpus = nvidia.read(env, host=limits, sys=sys, proc=proc)
+    cards = nvidia.cards_of_host(sys)
+    given = host.granted(limits, cards_here=gpus.cards if is_rented else 0, cards_of_host=cards)
+    limits = given.limits
     cuda = cuda_driver.version() if gpus.driver_version else None
-    rate = disk.write_rate(disk_path) if probe_disk else None
+    rates = disk.rates(disk_path) if probe_disk else disk.Rates()
     return Machine(
         gpus=gpus.gpus,
         driver_version=gpus.driver_version,
@@ -37,10 +42,16 @@ def read_machine(
         pids_max=limits.pids_max,
         disk_path=str(disk_path),
         disk_free_bytes=disk.free_bytes(disk_path),
-        disk_write_bytes_per_second=rate,
+        disk_write_bytes_per_second=rates.write,
+        disk_read_bytes_per_second=rates.read,
+        gpus_of_host=cards or None,
+        granted_share=given.share,
+        swap_bytes=host.swap_bytes(),
+        shared_memory_bytes=host.shared_memory_bytes(),
+        numa_nodes=host.numa_nodes(sys),
         findings=(
             *gpus.findings,
             *cuda_build.findings(cuda, gpus.driver_version),
-            *disk.findings(disk_path, rate),
+            *disk.findings(disk_path, rates.write),
         ),
     )

@@ -24,6 +24,9 @@ class Limits:
     pids_max: int | None
 
 
+UNKNOWN = Limits(None, None, None, None, None)
+
+
 def read(*, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Limits:
     """The tightest limit of this process's groups and all groups above them."""
     unified, v1 = _groups(proc)

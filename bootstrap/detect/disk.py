@@ -6,6 +6,8 @@ import os
 import secrets
 import shutil
 import time
+from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from bootstrap.detect.machine import Finding
@@ -14,6 +16,14 @@ from bootstrap.detect.machine import Finding
 SLOW_BYTES_PER_SECOND = 100e6
 PROBE_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Bytes a second; ``None`` is not known."""
+
+    write: float | None = None
+    read: float | None = None
 
 
 def free_bytes(path: Path) -> int | None:
@@ -28,26 +38,45 @@ def free_bytes(path: Path) -> int | None:
     return None
 
 
-def write_rate(folder: Path, *, most_seconds: float = 2.0) -> float | None:
-    """Bytes a second that reach the disk, from a file of 64 MiB that is removed again.
+def rates(folder: Path, *, most_seconds: float = 2.0) -> Rates:
+    """Bytes a second to and from the disk, from a file of 64 MiB that is removed again.
 
     None when nothing can be written.
     Random bytes, so that a compressing file system is not measured too fast; synced, so that memory is not.
     """
     path = folder / f".probe-{os.getpid()}-{secrets.token_hex(4)}"
-    chunk = os.urandom(CHUNK_BYTES)
-    written = 0
-    started = time.monotonic()
     try:
-        with path.open("wb", buffering=0) as file:
-            while written < PROBE_BYTES and time.monotonic() - started < most_seconds:
-                written += file.write(chunk)
-                os.fdatasync(file.fileno())
+        with path.open("w+b", buffering=0) as file:
+            written = _written(file, most_seconds)
+            return Rates(written, _read(file, most_seconds))
     except OSError:
-        return None
+        return Rates()
     finally:
         path.unlink(missing_ok=True)
-    return written / max(time.monotonic() - started, 1e-6)
+
+
+def _written(file: FileIO, most_seconds: float) -> float:
+    chunk = os.urandom(CHUNK_BYTES)
+    count, started = 0, time.monotonic()
+    while count < PROBE_BYTES and time.monotonic() - started < most_seconds:
+        count += file.write(chunk)
+        os.fdatasync(file.fileno())
+    return count / max(time.monotonic() - started, 1e-6)
+
+
+def _read(file: FileIO, most_seconds: float) -> float | None:
+    """None where the kernel cannot be asked to forget what was written: memory would be measured."""
+    if not hasattr(os, "posix_fadvise"):
+        return None
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    file.seek(0)
+    count, started = 0, time.monotonic()
+    while time.monotonic() - started < most_seconds:
+        chunk = file.read(CHUNK_BYTES)
+        if not chunk:
+            break
+        count += len(chunk)
+    return count / max(time.monotonic() - started, 1e-6)
 
 
 def findings(folder: Path, rate: float | None) -> tuple[Finding, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pynvml
 
-from bootstrap.detect.machine import GIB, Finding, Gpu
+from bootstrap.detect.cgroup import UNKNOWN, Limits
+from bootstrap.detect.machine import GIB, Finding, Gpu, PcieLink
 
 # A desktop or a display server takes this much at most; more is another program's model.
 BUSY_BYTES = GIB
@@ -22,16 +24,21 @@ class Reading:
     gpus: tuple[Gpu, ...] = ()
     driver_version: str | None = None
     findings: tuple[Finding, ...] = ()
+    cards: int = 0  # that the driver shows, also hidden and lost ones
 
 
-def read(env: Mapping[str, str], *, sys: Path, proc: Path) -> Reading:
-    """All GPUs that this process may use. Never raises: what goes wrong is a finding."""
+def read(env: Mapping[str, str], *, sys: Path, proc: Path, host: Limits = UNKNOWN) -> Reading:
+    """All GPUs that this process may use. Never raises: what goes wrong is a finding.
+
+    ``host`` is the memory of a GPU that has none of its own.
+    """
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return Reading(findings=(_why_no_nvml(error, sys, proc),))
     try:
-        found: list[Gpu | Finding] = list(_devices())
+        cards = int(_known(pynvml.nvmlDeviceGetCount) or 0)
+        found: list[Gpu | Finding] = list(_devices(cards, host))
         driver = _known(pynvml.nvmlSystemGetDriverVersion)
     finally:
         pynvml.nvmlShutdown()
@@ -40,33 +47,71 @@ def read(env: Mapping[str, str], *, sys: Path, proc: Path) -> Reading:
     if not gpus and not findings:
         findings.append(_zero_gpus(env))
     findings += [_busy(gpu) for gpu in gpus if (gpu.other_processes_bytes or 0) > BUSY_BYTES]
-    return Reading(tuple(gpus), driver, tuple(findings))
+    return Reading(tuple(gpus), driver, tuple(findings), cards)
 
 
-def _devices() -> Iterator[Gpu | Finding]:
-    for index in range(pynvml.nvmlDeviceGetCount()):
+def _devices(cards: int, host: Limits) -> Iterator[Gpu | Finding]:
+    for index in range(cards):
         try:
-            yield from _gpus_of(pynvml.nvmlDeviceGetHandleByIndex(index))
+            yield from _gpus_of(pynvml.nvmlDeviceGetHandleByIndex(index), index, host)
         except pynvml.NVMLError as error:
             yield _lost(index, error)
 
 
-def _gpus_of(handle: Any) -> Iterator[Gpu]:
+def _gpus_of(handle: Any, index: int, host: Limits) -> Iterator[Gpu]:
     """The GPU itself, or its slices when it has some: a sliced GPU cannot be used as a whole."""
     slices = list(_slices(handle))
     for device in slices or [handle]:
-        memory = pynvml.nvmlDeviceGetMemoryInfo(device)
+        own = _memory(device)
+        total, free = own or (host.ram_limit_bytes or 0, host.ram_available_bytes or 0)
+        name = _name(device)
         yield Gpu(
-            uuid=pynvml.nvmlDeviceGetUUID(device),
-            name=_name(device),
-            vram_total_bytes=memory.total,
-            vram_free_bytes=memory.free,
+            uuid=_uuid(device) or str(index),
+            name=name,
+            vram_total_bytes=total,
+            vram_free_bytes=min(total, free),
             # a slice computes as its GPU does, and older drivers answer only for the GPU
             compute_capability=_known(lambda: tuple(pynvml.nvmlDeviceGetCudaComputeCapability(handle))),
             power_limit_watts=_watts(handle),
             other_processes_bytes=_held(device),
             is_mig_slice=bool(slices),
+            pcie=_pcie(handle),
+            compute_share=_compute_share(device, handle, name) if slices else 1.0,
+            shares_host_memory=own is None,
         )
+
+
+def _memory(device: Any) -> tuple[int, int] | None:
+    """Total and free; None for a GPU without memory of its own, of which the driver says "not supported"."""
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(device)
+    except (pynvml.NVMLError_NotSupported, pynvml.NVMLError_FunctionNotFound):
+        return None
+    return (memory.total, memory.free) if memory.total else None
+
+
+def _pcie(handle: Any) -> PcieLink | None:
+    """The generation that the card and its slot can reach, and the lanes that are connected now."""
+    generation = _known(lambda: pynvml.nvmlDeviceGetMaxPcieLinkGeneration(handle))
+    width = _known(lambda: pynvml.nvmlDeviceGetCurrPcieLinkWidth(handle))
+    width = width or _known(lambda: pynvml.nvmlDeviceGetMaxPcieLinkWidth(handle))
+    return PcieLink(int(generation), int(width)) if generation and width else None
+
+
+def _compute_share(device: Any, handle: Any, name: str) -> float | None:
+    """A slice's part of the multiprocessors: "MIG 2g.20gb" of an H100 has 2 of 7."""
+    of = _known(lambda: pynvml.nvmlDeviceGetMaxMigDeviceCount(handle))
+    attributes = _known(lambda: pynvml.nvmlDeviceGetAttributes(device))
+    parts = attributes.computeInstanceSliceCount if attributes else 0
+    named = re.search(r"\bMIG (?:(\d)c\.)?(\d)g\.", name)
+    if not parts and named:
+        parts = int(named[1] or named[2])
+    return min(1.0, parts / of) if parts and of else None
+
+
+def _uuid(device: Any) -> str | None:
+    uuid: str | None = _known(lambda: pynvml.nvmlDeviceGetUUID(device))
+    return uuid
 
 
 def _name(device: Any) -> str:
@@ -137,7 +182,7 @@ def _why_no_nvml(error: pynvml.NVMLError, sys: Path, proc: Path) -> Finding:
             "the host has an NVIDIA driver, but this container was not given the GPU",
             "start the container with `--gpus all` (the NVIDIA Container Toolkit must be on the host)",
         )
-    if _has_nvidia_card(sys):
+    if cards_of_host(sys):
         return Finding(
             "no_driver",
             f"there is an NVIDIA card, but no working driver ({error})",
@@ -150,16 +195,16 @@ def _why_no_nvml(error: pynvml.NVMLError, sys: Path, proc: Path) -> Finding:
     )
 
 
-def _has_nvidia_card(sys: Path) -> bool:
-    """A display or 3D controller (class 03) of NVIDIA (vendor 10de) on the PCI bus."""
+def cards_of_host(sys: Path) -> int:
+    """Display and 3D controllers (class 03) of NVIDIA (10de) on the PCI bus, which containers see whole."""
+    count = 0
     for device in (sys / "bus/pci/devices").glob("*"):
         try:
             vendor, kind = (device / "vendor").read_text(), (device / "class").read_text()
         except OSError:
             continue
-        if vendor.strip() == "0x10de" and kind.startswith("0x03"):
-            return True
-    return False
+        count += vendor.strip() == "0x10de" and kind.startswith("0x03")
+    return count
 
 
 def _lost(index: int, error: pynvml.NVMLError) -> Finding:

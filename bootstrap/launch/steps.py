@@ -17,7 +17,7 @@ from bootstrap.detect import threads
 from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
 from bootstrap.fetch import Progress
-from bootstrap.launch import arrivals, forecast, history, packages, readahead
+from bootstrap.launch import arrivals, forecast, history, location, packages, readahead
 from bootstrap.launch.document import BootDocument
 from bootstrap.launch.timeline import PACKAGES
 from bootstrap.settings import Settings
@@ -66,7 +66,8 @@ class Boot:
 
     def detect(self) -> Machine:
         with self._phase("detect"):
-            machine = detect.read_machine(self.env, self.data_dir, probe_disk=True)
+            is_rented = location.of(self.settings, self.env).platform.IS_RENTED
+            machine = detect.read_machine(self.env, self.data_dir, is_rented=is_rented, probe_disk=True)
             self.document.find(machine.findings)
             self.document.end("detect", found(machine))
         return machine

@@ -125,6 +125,15 @@ def test_a_mig_slice_is_judged_by_its_own_memory() -> None:
     assert choice.gpu_groups[0][0].uuid == "MIG-1"
 
 
+@pytest.mark.parametrize(("memory_gib", "name"), [(119, "full"), (80, "resident"), (40, None)])
+def test_a_gpu_that_shares_the_hosts_memory_holds_both_parts(memory_gib: float, name: str | None) -> None:
+    size = int(memory_gib * GIB)
+    shared = Gpu("GPU-0", "NVIDIA GB10", size, size, (12, 1), shares_host_memory=True)
+    choice = choose(WAN, machine(shared, ram=memory_gib))
+    assert (choice.profile.name if choice.profile else None) == name
+    assert "of what it shares with the host" in choice.verdicts[0].reasons[0]
+
+
 def test_an_unknown_card_is_judged_by_its_numbers() -> None:
     unknown = Gpu("GPU-9", "NVIDIA of next year", 64 * GIB, 63 * GIB, (13, 0))
     assert chosen(choose(WAN, machine(unknown))) == "full"

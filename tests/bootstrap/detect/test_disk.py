@@ -15,14 +15,16 @@ def test_free_space_of_a_directory_that_is_yet_to_be_made(tmp_path: Path) -> Non
 
 
 def test_the_probe_measures_and_leaves_nothing(tmp_path: Path) -> None:
-    rate = disk.write_rate(tmp_path, most_seconds=0.5)
-    assert rate is not None
-    assert rate > 1_000_000
+    rates = disk.rates(tmp_path, most_seconds=0.5)
+    assert rates.write is not None
+    assert rates.write > 1_000_000
+    assert rates.read is not None
+    assert rates.read > 1_000_000
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_that_cannot_be_written_has_no_rate(tmp_path: Path) -> None:
-    assert disk.write_rate(tmp_path / "none") is None
+    assert disk.rates(tmp_path / "none") == disk.Rates(None, None)
 
 
 def test_a_slow_disk_is_found_and_a_fast_one_is_not(tmp_path: Path) -> None:

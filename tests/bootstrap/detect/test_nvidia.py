@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bootstrap.detect import nvidia
+from bootstrap.detect.machine import PcieLink
 
 GIB = 1024**3
 READ = """
@@ -77,6 +78,9 @@ def test_a_gpu_is_described_by_its_driver(detect: Detect) -> None:
             "power_limit_watts": 450.0,
             "other_processes_bytes": 0,
             "is_mig_slice": False,
+            "pcie": {"generation": 4, "width": 16},
+            "compute_share": 1.0,
+            "shares_host_memory": False,
         }
     ]
     assert machine["driver_version"] == "580.95.05"
@@ -105,6 +109,54 @@ def test_a_cut_gpu_is_its_slices_also_when_their_numbers_have_gaps(detect: Detec
     assert [gpu["uuid"] for gpu in machine["gpus"]] == ["MIG-0000-0", "MIG-0000-1"]
     assert all(gpu["is_mig_slice"] and gpu["compute_capability"] == [9, 0] for gpu in machine["gpus"])
     assert machine["gpus"][0]["vram_total_bytes"] == (81559 << 20) // 2
+
+
+@pytest.mark.parametrize(
+    ("card", "share"),
+    [
+        (RTX_4090, 1.0),
+        (H100_CUT, 3 / 7),
+        ("NVIDIA H100 80GB HBM3,81559,80768,791,9,0,ok,7", 1 / 7),
+        ("NVIDIA A100-SXM4-80GB MIG 2g.20gb,81920,81000,500,8,0,old,3", 2 / 7),
+        ("NVIDIA A100-SXM4-80GB MIG 1c.3g.40gb,81920,81000,500,8,0,old,2", 1 / 7),
+        ("NVIDIA A100-SXM4-80GB,81920,81000,500,8,0,old,3", None),
+    ],
+)
+def test_a_slice_has_its_part_of_the_multiprocessors(detect: Detect, card: str, share: float | None) -> None:
+    assert detect(card)["gpus"][0]["compute_share"] == share
+
+
+@pytest.mark.parametrize(
+    ("link", "known"),
+    [
+        ("3x1", [(3, 1)]),  # a riser of a mining rig; idle, as the library says, it is of generation 1
+        ("5x16", [(5, 16)]),
+        ("4x16;3x4", [(4, 16), (3, 4)]),
+        ("0x0", [None]),
+    ],
+)
+def test_the_way_to_a_card_is_what_it_reaches_at_work(
+    detect: Detect, link: str, known: list[tuple[int, int] | None]
+) -> None:
+    gpus = detect(";".join([RTX_4090] * len(known)), FAKE_PCIE=link)["gpus"]
+    found = [gpu["pcie"] and (gpu["pcie"]["generation"], gpu["pcie"]["width"]) for gpu in gpus]
+    assert found == known
+
+
+@pytest.mark.parametrize(
+    ("link", "gigabytes"), [((3, 1), 0.8), ((3, 16), 12.8), ((4, 16), 25.6), ((5, 16), 54.4), ((9, 1), 6.8)]
+)
+def test_a_links_rate_is_what_a_copy_gets(link: tuple[int, int], gigabytes: float) -> None:
+    assert PcieLink(*link).bytes_per_second == pytest.approx(gigabytes * 1e9)
+
+
+def test_a_gpu_without_memory_of_its_own_has_the_hosts(detect: Detect) -> None:
+    machine = detect("NVIDIA GB10,0,0,0,12,1,unified,0", FAKE_PCIE="0x0")
+    (gpu,) = machine["gpus"]
+    assert gpu["shares_host_memory"]
+    assert gpu["vram_total_bytes"] == machine["ram_limit_bytes"] > 0
+    assert 0 < gpu["vram_free_bytes"] <= machine["ram_limit_bytes"]
+    assert codes(machine) == []
 
 
 def test_a_lost_gpu_is_a_finding_and_the_other_one_is_used(detect: Detect) -> None:
