@@ -7,8 +7,6 @@ opened, and an older kit still reads the newer table. A change that an older kit
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -26,7 +24,6 @@ from sqlalchemy import (
     UniqueConstraint,
     cast,
     create_engine,
-    event,
     extract,
     func,
     insert,
@@ -37,8 +34,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateColumn
 
 from bootstrap.errors import KitError
+from services.queue import sqlite
 
-BUSY_TIMEOUT_MS = 10_000
 VERSION = 1
 JULIAN_EPOCH_DAYS = 2440587.5  # from the start of SQLite's day numbers to 1970
 
@@ -107,12 +104,11 @@ def connect(url: str) -> Engine:
     """Open the database; make the table, or give an older one what it lacks.
 
     Raises:
-        KitError: a newer kit wrote it, in a way that this one cannot read.
+        KitError: a newer kit wrote it, in a way that this one cannot read, or there are no file locks.
     """
     if url.startswith("sqlite"):
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
+        engine = create_engine(url, connect_args={"timeout": sqlite.BUSY_TIMEOUT_MS / 1000})
+        sqlite.prepare(engine)
     else:
         engine = create_engine(url, pool_pre_ping=True)
     try:
@@ -149,18 +145,3 @@ def _check_version(connection: Connection) -> None:
             f"a newer kinokit wrote the queue's database: it has version {written}, this kit reads {VERSION}",
             fix="start the newer kit again, or give this one another --data-dir or KINOKIT_DATABASE_URL",
         )
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver begins nothing: _begin_sqlite does
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    # A writer takes the lock first: one that begins as a reader fails at once when another wrote meanwhile.
-    mode = "DEFERRED" if connection.get_execution_options().get("reads_only") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {mode}")
