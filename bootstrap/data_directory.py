@@ -20,6 +20,7 @@ DRAFT = "draft.json"  # the plan as it was decided, before its files are there
 ARRIVALS = "arrivals.json"  # which of its files are there by now
 TOKEN, WORKER_TOKEN = "token", "worker-token"
 PUBLIC_URL = "public_url"  # learnt by the front from the first visit
+OF_ONE_BOOT = (PLAN, DRAFT, ARRIVALS, BOOT, PUBLIC_URL)
 
 
 def occupy(data_dir: Path, *, by: str = "agent") -> IO[str]:

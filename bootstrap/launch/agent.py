@@ -50,10 +50,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _prepare(data_dir: Path) -> None:
-    """What the front reads when it starts. A plan of an earlier boot says nothing of this one."""
+    """What the front reads when it starts. Plan and address of an earlier boot say nothing of this one."""
     data_directory.keep_token(data_dir / data_directory.TOKEN)
     data_directory.keep_token(data_dir / data_directory.WORKER_TOKEN)
-    for name in (data_directory.PLAN, data_directory.DRAFT, data_directory.ARRIVALS, data_directory.BOOT):
+    for name in data_directory.OF_ONE_BOOT:
         (data_dir / name).unlink(missing_ok=True)
 
 

@@ -26,6 +26,7 @@ from bootstrap.launch.run import Run, only_the_page_is_seen
 from bootstrap.platforms import PLATFORMS
 from bootstrap.settings import Settings
 from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 
 class Clock:
@@ -238,3 +239,20 @@ def test_a_ctrl_c_that_comes_before_the_handlers_stand_ends_it_in_order(tmp_path
     assert asyncio.run(interrupted()) == 0
     assert "stopping" in out.getvalue()
     assert data_directory.record(tmp_path) is None
+
+
+def test_the_address_of_an_earlier_boot_is_not_shown_again(tmp_path: Path) -> None:
+    """Where the first visit tells it, the box has another one after a restart."""
+    (tmp_path / data_directory.PUBLIC_URL).write_text("https://old.us.clorecloud.net")
+    chosen = Settings(platform="clore", data_dir=tmp_path, host="127.0.0.1", port=free_port(), auth="off")
+    (tmp_path / "settings.json").write_text(json.dumps(chosen.revealed()))
+    command = [sys.executable, "-m", "bootstrap.launch.agent"]
+    with (tmp_path / "settings.json").open() as given:
+        agent = subprocess.Popen(command, stdin=given, stdout=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: data_directory.record(tmp_path) is not None, 60)
+        assert not (tmp_path / data_directory.PUBLIC_URL).exists()
+    finally:
+        agent.terminate()
+        said, _ = agent.communicate(timeout=60)
+    assert "old.us.clorecloud.net" not in said
