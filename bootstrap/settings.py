@@ -103,6 +103,16 @@ class Settings(BaseModel):
     worker_token_file: Annotated[
         Path | None, Field(description="That box's worker-token; else the own one")
     ] = None
+    source: Annotated[
+        str | None,
+        Field(description="The kit that a rented box installs: git URL@REF, wheel, release.json; else known"),
+    ] = None
+    script_url: Annotated[
+        str | None, Field(pattern="^(https?://|$)", description="Its start script; else found by the source")
+    ] = None
+    box_image: Annotated[
+        str | None, Field(description="The image of a rented box: Debian, Ubuntu, or a kit's; else Ubuntu's")
+    ] = None
     detach: Annotated[
         bool, Field(description="Return once the service is up; it goes on in the background")
     ] = False
@@ -233,7 +243,6 @@ OTHERS = frozenset(
     f"{PREFIX}{name}"
     for name in (
         "CONFIG",
-        "SOURCE",
         "HOME",
         "LOGGING",
         "CONTAINER",
@@ -285,6 +294,8 @@ def _is_secret(name: str) -> bool:
 def _masked(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return "********"
+    if isinstance(value, str):
+        return re.sub(r"//[^/@]*@", "//********@", value)  # a private source's credentials
     return str(value) if isinstance(value, Path) else value
 
 

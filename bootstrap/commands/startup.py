@@ -11,9 +11,11 @@ import typer
 
 from bootstrap.choose import reading
 from bootstrap.choose.manifest import Manifest, Profile
+from bootstrap.commands import published
+from bootstrap.commands.published import Config, Image, ScriptUrl, Source
 from bootstrap.errors import KitError
 from bootstrap.platforms import registry
-from bootstrap.platforms.order import IMAGE, SCRIPT_URL, SOURCE, Order
+from bootstrap.platforms.order import Order
 
 MARKETPLACES = ", ".join(registry.named("form"))
 
@@ -36,14 +38,10 @@ def startup(
     hf_token: Annotated[
         str | None, typer.Option(envvar="HF_TOKEN", help="For models with a licence to accept.")
     ] = None,
-    image: Annotated[str, typer.Option(help="Any Debian or Ubuntu image, or one of the kit's.")] = IMAGE,
-    source: Annotated[
-        str, typer.Option(help="Where the kit comes from: a git URL, a wheel, or a PyPI name.")
-    ] = SOURCE,
-    script_url: Annotated[
-        str,
-        typer.Option(help="Where the start script is fetched; empty when the image starts the kit itself."),
-    ] = SCRIPT_URL,
+    image: Image = None,
+    source: Source = None,
+    script_url: ScriptUrl = None,
+    config: Config = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="The call of the marketplace's API instead.")
     ] = False,
@@ -52,23 +50,26 @@ def startup(
     make_form = registry.form(platform)
     manifest = reading.load(model)
     _check_licence(manifest, hf_token)
+    box_image, kit = published.find(image, source, script_url, config)
     order = Order(
         manifest=manifest,
         profile=_profile(manifest, profile),
         service=service,
         port=port,
-        image=image,
-        script_url=script_url or None,
-        source=source,
+        image=box_image,
+        script_url=kit.script_url,
+        source=kit.source,
         api_key=key,
         ssh_key=ssh_key.read_text().strip() if ssh_key else None,
         hf_token=hf_token,
     )
     form = make_form(order)
     if as_json:
+        for note in kit.notes:
+            typer.echo(f"note: {note}", err=True)
         typer.echo(json.dumps({"method": form.method, "url": form.url, "body": form.body}, indent=2))
         return
-    notes = form.notes if profile else (*form.notes, *_smaller(manifest))
+    notes = (*kit.notes, *form.notes, *([] if profile else _smaller(manifest)))
     typer.echo(replace(form, notes=notes).text())
 
 

@@ -12,13 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bootstrap import __version__
 from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.choose.prices import USABLE_SHARE
 from bootstrap.errors import KitError
 
-SCRIPT_URL = f"https://raw.githubusercontent.com/kinokit/kinokit/v{__version__}/scripts/start.sh"
-SOURCE = f"https://github.com/kinokit/kinokit.git@v{__version__}"
 # Small, on most hosts already, and with a Python that suffices; CUDA comes with torch.
 IMAGE = "ubuntu:24.04"
 # Vast's API documents 4048 characters for what runs on start; the others document no limit.
@@ -40,8 +37,8 @@ class Order:
     service: str = "ui"
     port: int = 8000
     image: str = IMAGE
-    script_url: str | None = SCRIPT_URL  # None: the image starts the kit by itself
-    source: str | None = SOURCE
+    script_url: str | None = None  # None: the image starts the kit by itself
+    source: str | None = None  # what the script installs; ``bootstrap.publication`` knows both
     api_key: str | None = None  # what the service will ask for; made at the first boot when absent
     ssh_key: str | None = None
     hf_token: str | None = None

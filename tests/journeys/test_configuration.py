@@ -125,8 +125,13 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "detach": True,
         "queue_url": f"http://localhost:{kit.port}",
         "worker_token_file": str(folder / "worker-token"),
+        "source": "https://example.org/v1/kinokit.whl",
+        "script_url": "https://example.org/v2/start.sh",
+        "box_image": "debian:12",
     }
 
+
+ORDERED = {"source", "script_url", "box_image"}  # of a box that is rented: the kit itself has no use for them
 
 # What a kit that loads its model shows of each setting; ``LATER`` has what only its end shows.
 SHOWN: dict[str, Callable[[Configured], bool]] = {
@@ -160,7 +165,7 @@ def listeners(made: Configured) -> list[Any]:
 
 
 def test_the_file_changes_every_setting_and_each_has_a_row(configured: Configured) -> None:
-    assert configured.values.keys() == Settings.model_fields.keys() == SHOWN.keys() | LATER
+    assert configured.values.keys() == Settings.model_fields.keys() == SHOWN.keys() | LATER | ORDERED
     chosen = settings.load({}, {}, configured.file)
     assert {name for name, source in chosen.sources.items() if source == "default"} == set()
     assert not [name for name, value in chosen.settings if value == settings.default(name)]
@@ -169,6 +174,12 @@ def test_the_file_changes_every_setting_and_each_has_a_row(configured: Configure
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_setting_of_the_file_arrives_where_it_is_used(configured: Configured, name: str) -> None:
     assert SHOWN[name](configured)
+
+
+@pytest.mark.parametrize("name", sorted(ORDERED))
+def test_a_setting_for_rented_boxes_is_in_what_is_pasted_there(configured: Configured, name: str) -> None:
+    done = configured.command("startup", "--platform", "vast", "--model", "demo")
+    assert configured.values[name] in done.stdout, done.stderr
 
 
 def test_no_secret_is_in_a_process_list_or_a_log(configured: Configured) -> None:

@@ -21,6 +21,7 @@ BOOTSTRAP = (
     "rent",
     "launch",
     "settings",
+    "publication",
     "platforms",
     "fetch",
     "choose",

@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from bootstrap.choose import reading
+from bootstrap.commands import published
+from bootstrap.commands.published import Config, Image, ScriptUrl, Source
 from bootstrap.commands.rent import account, offers
 from bootstrap.commands.rent.options import Clips, MaxPrice, Model, Platform, ProfileName
 from bootstrap.errors import KitError
 from bootstrap.platforms.market import Market, Rental
-from bootstrap.platforms.order import IMAGE, SCRIPT_URL, SOURCE, Order
+from bootstrap.platforms.order import Order
 from bootstrap.rent import watch
 
 
@@ -26,14 +28,18 @@ def start(
     service: Annotated[str, typer.Option(help="api or ui.")] = "ui",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     hf_token: Annotated[str | None, typer.Option(envvar="HF_TOKEN")] = None,
-    image: Annotated[str, typer.Option()] = IMAGE,
-    source: Annotated[str, typer.Option()] = SOURCE,
-    script_url: Annotated[str, typer.Option()] = SCRIPT_URL,
+    image: Image = None,
+    source: Source = None,
+    script_url: ScriptUrl = None,
+    config: Config = None,
     ready_minutes: Annotated[float, typer.Option(help="End the rental when it is not ready by then.")] = 40,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before money is spent.")] = False,
 ) -> None:
     """Rent a box, wait until it is ready, print its address. Ends it when it does not get ready."""
     manifest, market = reading.load(model), account.market(platform)
+    box_image, kit = published.find(image, source, script_url, config)
+    for note in kit.notes:
+        typer.echo(f"note: {note}")
     chosen = offers.profile_of(manifest, profile)
     ranked = offers.ranked(market, manifest, chosen, max_price, clips)
     taken = offers.taken(ranked, offer, max_price)
@@ -46,9 +52,9 @@ def start(
         profile=chosen,
         service=service,
         port=port,
-        image=image,
-        script_url=script_url or None,
-        source=source,
+        image=box_image,
+        script_url=kit.script_url,
+        source=kit.source,
         api_key=key,
         hf_token=hf_token,
     )

@@ -43,6 +43,7 @@ def python(kit: Path, code: str, *arguments: str, env: Mapping[str, str] | None 
             "PATH": os.environ["PATH"],
             "HOME": str(kit),
             "PYTHONPATH": str(kit),
+            "KINOKIT_SOURCE": "https://example.org/kinokit-1-py3-none-any.whl",  # this copy is no checkout
             "COLUMNS": "200",  # no list is broken into two lines
             **(env or {}),
         },

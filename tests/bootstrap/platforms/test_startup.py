@@ -24,10 +24,16 @@ from bootstrap.platforms import order as startup
 from bootstrap.platforms import registry
 from bootstrap.platforms.order import Order
 
+PUBLISHED = {
+    "script_url": "https://example.org/v1/start.sh",
+    "source": "https://example.org/v1/kinokit-1-py3-none-any.whl",
+}
+
 
 def order(model: str = "wan22", **changes: object) -> Order:
     manifest = reading.load(model)
-    return Order(manifest=manifest, profile=manifest.profiles[0], **changes)  # type: ignore[arg-type]
+    given = PUBLISHED | changes
+    return Order(manifest=manifest, profile=manifest.profiles[0], **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("platform", registry.named("form"))

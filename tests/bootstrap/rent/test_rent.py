@@ -163,7 +163,11 @@ def test_a_boot_that_failed_is_not_waited_for(world: World) -> None:
 
 
 def cli(world: World, *arguments: str, answer: str = "") -> tuple[int, str]:
-    env = {"VAST_API_KEY": world.key, "VAST_API_KEY_ADDRESS": world.url}
+    env = {
+        "VAST_API_KEY": world.key,
+        "VAST_API_KEY_ADDRESS": world.url,
+        "KINOKIT_SOURCE": "https://example.org/v1/kinokit-1-py3-none-any.whl",
+    }
     result = CliRunner().invoke(app, [*arguments], input=answer, env=env)
     return result.exit_code, result.output + (str(result.exception) if result.exception else "")
 
@@ -199,3 +203,11 @@ def test_a_refused_order_that_rented_nothing_stays_an_error(world: World) -> Non
     world.key = "another"
     with pytest.raises(KitError):
         client.create(gone, order())
+
+
+def test_nothing_is_rented_when_nobody_says_where_the_kit_is_published(world: World) -> None:
+    _, output = cli(
+        world, "start", "--yes", "--source", "kinokit==1", "--script-url", "https://a:b@example.org"
+    )
+    assert "holds credentials" in output
+    assert world.rented == {}
