@@ -134,6 +134,14 @@ class Limits(Strict):
     max_steps: Annotated[int, Field(ge=1)] = 100
 
 
+class Transfer(Strict):
+    """What comes from host memory to the GPU for each clip of the defaults."""
+
+    streamed_gb: Annotated[float, Field(ge=0)] = 0  # while the GPU computes
+    hidden_share: Annotated[float, Field(ge=0, le=1)] = 1  # of the clip's time, beside which it can come
+    waited_gb: Annotated[float, Field(ge=0)] = 0  # the GPU waits for it
+
+
 class Profile(Strict):
     """One way to run the model; profiles stand best first."""
 
@@ -143,6 +151,9 @@ class Profile(Strict):
     settings: dict[str, Any] = Field(default_factory=dict)  # keys and values as the family has them
     limits: Limits | None = None  # instead of the manifest's, where memory allows less
     defaults: dict[str, Any] = Field(default_factory=dict)  # over the manifest's, where its own would not fit
+    # As the manifest's, where the profile is slower or makes smaller clips.
+    clip_seconds: Annotated[float, Field(gt=0)] | None = None
+    transfer: Transfer | None = None  # None: nothing comes, or nobody knows
     measured: str | None = None  # the command and the card that gave the numbers
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bootstrap.choose import clip_time
+from bootstrap.choose.clip_time import ClipTime
 from bootstrap.choose.manifest import Manifest, Needs, Profile
 from bootstrap.detect.machine import GIB, Gpu, Machine
 
@@ -12,6 +15,8 @@ Lack = Literal["gpu", "vram", "capability", "gpus", "ram"]
 
 # Room that must stay free on the disk beside the model: logs, clips, compiled kernels.
 DISK_MARGIN_BYTES = 2 * GIB
+# A slow link to the card: a later profile is taken whose clips take no more than this part of the time.
+WORTH_ANOTHER_PROFILE = 0.8
 
 
 @dataclass(frozen=True)
@@ -23,32 +28,65 @@ class Verdict:
     reasons: tuple[str, ...]
     lacks: frozenset[Lack] = frozenset()
     gpu_groups: tuple[tuple[Gpu, ...], ...] = ()  # one worker each
+    idle_gpus: str | None = None  # why GPUs that could work do not
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The first profile that fits, and every profile's verdict. ``profile`` is None when none fits."""
+    """The profile that is taken, and every profile's verdict. ``profile`` is None when none fits."""
 
     profile: Profile | None
     gpu_groups: tuple[tuple[Gpu, ...], ...]
     verdicts: tuple[Verdict, ...]
     disk_problem: str | None = None  # vetoes every profile
+    idle_gpus: str | None = None
+    passed_over: str | None = None  # why an earlier profile that fits was not taken
 
 
 def choose(
     manifest: Manifest, machine: Machine, *, download_bytes: int = 0, profile: str | None = None
 ) -> Choice:
-    """Take the best profile that fits.
+    """Take the first profile that fits, or a later one where the link to the GPU makes that much faster.
 
     ``download_bytes`` are those that are not in the store yet; ``profile`` narrows the choice to one name.
     """
     wanted = [each for each in manifest.profiles if profile in (None, each.name)]
     verdicts = tuple(_judge(each, machine) for each in wanted)
     disk_problem = _disk_problem(machine, download_bytes)
-    first = next((verdict for verdict in verdicts if verdict.fits), None)
-    if first is None or disk_problem:
+    fitting = [verdict for verdict in verdicts if verdict.fits]
+    if not fitting or disk_problem:
         return Choice(None, (), verdicts, disk_problem)
-    return Choice(first.profile, first.gpu_groups, verdicts)
+    taken = _past_the_link(manifest, fitting)
+    first = fitting[0].profile
+    passed = None
+    if taken.profile != first:
+        gpu = fitting[0].gpu_groups[0][0]
+        passed = f"{first.name} would wait for its weights: the GPU is connected by {gpu.pcie}"
+    return Choice(taken.profile, taken.gpu_groups, verdicts, idle_gpus=taken.idle_gpus, passed_over=passed)
+
+
+def _past_the_link(manifest: Manifest, fitting: Sequence[Verdict]) -> Verdict:
+    """The first one, unless it waits for the link and a later one that makes the same clips is faster."""
+    first = fitting[0]
+    time = _slowest(manifest, first)
+    if time is None or not time.link_seconds:
+        return first
+    best, seconds = first, time.seconds * WORTH_ANOTHER_PROFILE
+    for other in fitting[1:]:
+        is_alike = other.profile.defaults == first.profile.defaults and (
+            other.profile.limits in (None, first.profile.limits)
+        )
+        time = _slowest(manifest, other) if is_alike else None
+        if time is not None and time.seconds < seconds:
+            best, seconds = other, time.seconds
+    return best
+
+
+def _slowest(manifest: Manifest, verdict: Verdict) -> ClipTime | None:
+    found = clip_time.slowest(
+        manifest, verdict.profile, [gpu for group in verdict.gpu_groups for gpu in group]
+    )
+    return found[1] if found else None
 
 
 def smaller(manifest: Manifest, profile: str) -> Profile | None:
@@ -88,7 +126,19 @@ def _judge(profile: Profile, machine: Machine) -> Verdict:
         return Verdict(profile, False, reasons, frozenset(lacks))
     workers = min(len(able) // needs.gpus, _workers_by_ram(needs, machine))
     groups = tuple(tuple(able[n * needs.gpus : (n + 1) * needs.gpus]) for n in range(workers))
-    return Verdict(profile, True, reasons, gpu_groups=groups)
+    return Verdict(profile, True, reasons, gpu_groups=groups, idle_gpus=_idle(needs, machine, able, workers))
+
+
+def _idle(needs: Needs, machine: Machine, able: Sequence[Gpu], workers: int) -> str | None:
+    """Why fewer workers run than the GPUs could; the number that would be needed."""
+    possible = len(able) // needs.gpus
+    ram_bytes = _ram_bytes(machine)
+    if workers >= possible or ram_bytes is None:
+        return None
+    return (
+        f"host memory is enough for {workers} of {possible} workers: each needs {needs.ram_gib:g} GiB"
+        f" of {ram_bytes / GIB:.1f}"
+    )
 
 
 def _gpu_lacks(needs: Needs, machine: Machine) -> set[Lack]:

@@ -130,6 +130,11 @@ def _downloaded(url: str) -> str:
     try:
         answer = httpx.get(url, timeout=20, follow_redirects=True)
         answer.raise_for_status()
+    except ImportError as error:  # httpx knows no SOCKS proxy by itself
+        raise KitError(
+            "a manifest's address cannot be read through a SOCKS proxy",
+            fix="save the manifest to a file, or name an HTTP proxy in HTTPS_PROXY",
+        ) from error
     except httpx.HTTPError as error:
         raise KitError(
             f"the manifest could not be read from {url}: {error}", fix="check the address"

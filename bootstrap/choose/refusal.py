@@ -127,7 +127,8 @@ def _fix(choice: Choice, nearest: Verdict, runs_here: Sequence[str]) -> str:
             "free some disk, choose another directory with --data-dir, or rent a machine with a larger disk"
         )
     needs = nearest.profile.needs
-    rent = f"rent a GPU with {needs.vram_gib:g} GiB free and {needs.ram_gib:g} GiB of host memory"
+    able = f" of compute capability {needs.compute_capability:g} or newer" if needs.compute_capability else ""
+    rent = f"rent a GPU{able} with {needs.vram_gib:g} GiB free and {needs.ram_gib:g} GiB of host memory"
     if nearest.lacks == {"ram"}:
         rent = f"rent a machine with {needs.ram_gib:g} GiB of host memory, or end other programs"
     return f"{rent}, or run what fits here: make up MODEL={runs_here[0]}" if runs_here else rent

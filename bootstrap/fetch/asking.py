@@ -17,12 +17,11 @@ NO_HEAD = (400, 403, 405, 501)  # of an address that is signed for GET alone: th
 
 def ask(method: str, url: str, headers: dict[str, str]) -> Head:
     """One request; its body is not read. TryAgain or KitError when the network fails."""
-    origin = Origin.of(url)
-    connection = Connection(origin)
+    connection = Connection(Origin.of(url))
     try:
         return connection.request(method, target_of(url), headers, seconds=ANSWER_SECONDS)
     except OSError as error:
-        raise errors.of_network(error, origin) from error
+        raise errors.of_network(error, connection) from error
     finally:
         connection.close()
 

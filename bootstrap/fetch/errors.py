@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from bootstrap.choose.manifest import Licence, Source
 from bootstrap.errors import KitError
+from bootstrap.fetch.http.connection import Connection
 from bootstrap.fetch.http.head import Head
 from bootstrap.fetch.http.origin import Origin
+from bootstrap.fetch.http.proxy_failed import ProxyFailed
 
 LONGEST_WAIT_SECONDS = 600.0  # a server that asks for more ends the fetch with an error instead
 
@@ -32,8 +34,18 @@ class MirrorError(KitError):
     """A mirror cannot give a file; another mirror may."""
 
 
-def of_network(error: OSError, origin: Origin) -> TryAgain | KitError:
-    """A failed connection: an error only where waiting cannot help."""
+def of_network(error: OSError, connection: Connection) -> TryAgain | KitError:
+    """A failed connection: an error only where waiting cannot help. The proxy is named where there is one."""
+    if isinstance(error, ProxyFailed):
+        return KitError(error.problem, fix=error.fix) if error.fix else TryAgain(error.problem)
+    origin, proxy = connection.origin, connection.proxy
+    failure = _of_network(error, origin)
+    if proxy is not None and isinstance(failure, TryAgain):
+        return TryAgain(f"{failure.why}, through {proxy}")
+    return failure
+
+
+def _of_network(error: OSError, origin: Origin) -> TryAgain | KitError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return KitError(
             f"the certificate of {origin} is not trusted: {error.verify_message}",
@@ -55,8 +67,8 @@ def unreachable(why: str, seconds: float) -> KitError:
     """Nothing came for so long that more waiting would only cost money."""
     return KitError(
         f"no progress for {seconds:.0f} s: {why}",
-        fix="check the network of this box (DNS, firewall, HF_ENDPOINT) or name a mirror; what has arrived is"
-        " kept, and the next start goes on from it",
+        fix="check the network of this box (DNS, firewall, proxy, HF_ENDPOINT) or name a mirror; what has"
+        " arrived is kept, and the next start goes on from it",
     )
 
 

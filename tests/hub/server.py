@@ -278,10 +278,11 @@ def serve(*, tls: tuple[Path, Path] | None = None) -> Iterator[Hub]:
         hub.stop()
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for both hosts, and its key."""
+def certificate(folder: Path, *more: str) -> tuple[Path, Path]:
+    """A self-signed certificate for both hosts and for ``more`` names, and its key."""
     made, key = folder / "hub.pem", folder / "hub.key"
     names = f"subjectAltName=IP:{HUB_HOST},IP:{STORAGE_HOST},DNS:localhost"
+    names += "".join(f",DNS:{name}" for name in more)
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=hub"]
     subprocess.run(
         [*command, "-addext", names, "-keyout", key, "-out", made], check=True, capture_output=True

@@ -6,17 +6,18 @@ with few cores. It needs little of HTTP: GET and HEAD, ranges, keep-alive, three
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import struct
 import time
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 
 from bootstrap import __version__
+from bootstrap.fetch.http import certificates, dial, proxies, proxy_failed, tunnels
 from bootstrap.fetch.http.head import Broken, Head, parse
 from bootstrap.fetch.http.origin import Origin
+from bootstrap.fetch.http.proxies import Proxy
 
 CONNECT_SECONDS = 10.0
 TICK_SECONDS = 1.0  # the longest time until a receive returns
@@ -28,6 +29,7 @@ class Connection:
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
+        self.proxy: Proxy | None = None  # that the open connection goes through
         self._socket: socket.socket | None = None
         self._spare = b""  # what came with the head, or after a chunk
         self._left: int | None = 0  # of the body or the chunk; None: until the server closes
@@ -50,21 +52,31 @@ class Connection:
     def _request(self, method: str, target: str, headers: Mapping[str, str], seconds: float) -> Head:
         if self._socket is None:
             self._socket = self._connect()
+        passed_on_by = self.proxy if self.origin.scheme == "http" else None
+        if passed_on_by is not None and not passed_on_by.is_socks:
+            target = self.origin.address + target
+            headers = {**headers, **passed_on_by.authorization}
         lines = [f"{method} {target} HTTP/1.1", f"Host: {self.origin.host_header}"]
         lines += [f"User-Agent: kinokit/{__version__}", "Accept: */*", "Accept-Encoding: identity"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         self._socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         head = self._read_head(time.monotonic() + seconds)
         self._frame(method, head)
+        failure = proxy_failed.in_answer(head, passed_on_by, self.origin) if passed_on_by else None
+        if failure is not None:
+            raise failure
         return head
 
     def _connect(self) -> socket.socket:
-        plain = socket.create_connection((self.origin.host, self.origin.port), CONNECT_SECONDS)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made: socket.socket = plain
+        self.proxy = proxies.of(self.origin, os.environ)
+        if self.proxy is None:
+            plain = dial.connect(self.origin.host, self.origin.port, CONNECT_SECONDS)
+        else:
+            plain = tunnels.open_(self.proxy, self.origin, CONNECT_SECONDS)
+        made = plain
         if self.origin.scheme == "https":
             try:
-                made = tls().wrap_socket(plain, server_hostname=self.origin.host)
+                made = certificates.context().wrap_socket(plain, server_hostname=self.origin.host)
             except BaseException:
                 plain.close()
                 raise
@@ -161,7 +173,7 @@ class Connection:
 
     def _fill(self, view: memoryview) -> int:
         """As much of ``view`` as comes within a tick; blocks are few, so Python is woken seldom."""
-        if self.origin.scheme != "https":
+        if not isinstance(self._socket, ssl.SSLSocket):
             return self._receive_some(view, socket.MSG_WAITALL)
         until = time.monotonic() + TICK_SECONDS
         count = self._receive_some(view)
@@ -219,15 +231,3 @@ class Connection:
 
 def _timeval(seconds: float) -> bytes:
     return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
-
-
-@cache
-def tls() -> ssl.SSLContext:
-    """The system's certificates (``SSL_CERT_FILE`` counts); certifi's on an image that has none."""
-    context = ssl.create_default_context()
-    paths = ssl.get_default_verify_paths()
-    if not context.cert_store_stats()["x509_ca"] and not (paths.capath and any(Path(paths.capath).iterdir())):
-        import certifi  # comes with httpx; needed only on images without ca-certificates
-
-        context.load_verify_locations(certifi.where())
-    return context

@@ -141,8 +141,7 @@ class Stream(threading.Thread):
             connection.finish()
         except OSError as error:
             self._mirrors.forget_moved(wanted.transfer, mirror)
-            origin = self._connection.origin if self._connection else located.origin
-            raise errors.of_network(error, origin) from error
+            raise errors.of_network(error, self._connection or Connection(located.origin)) from error
 
     def _ask(
         self, transfer: FileTransfer, mirror: Mirror, located: Located, range_: str

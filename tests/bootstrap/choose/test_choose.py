@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import pytest
 
 from bootstrap.choose import reading
-from bootstrap.choose.manifest import Limits, Manifest, Needs, Profile
+from bootstrap.choose.manifest import Limits, Manifest, Needs, Profile, Transfer
 from bootstrap.choose.profile import Choice, choose, smaller
-from bootstrap.detect.machine import GIB, Gpu, Machine
+from bootstrap.detect.machine import GIB, Gpu, Machine, PcieLink
 
 MIB = 1024**2
 
@@ -165,6 +166,53 @@ def test_a_busy_gpu_is_left_out() -> None:
 def test_host_memory_limits_the_number_of_workers() -> None:
     gpus = [gpu("RTX 4090", number) for number in range(4)]
     assert len(choose(WAN, machine(*gpus, ram=100)).gpu_groups) == 2
+
+
+def test_gpus_that_stay_idle_for_want_of_host_memory_are_explained() -> None:
+    choice = choose(WAN, machine(*(gpu("H100 80GB", number) for number in range(8)), ram=96))
+    assert choice.idle_gpus == "host memory is enough for 4 of 8 workers: each needs 24 GiB of 96.0"
+    assert choose(WAN, machine(gpu("H100 80GB"), gpu("H100 80GB", 1), ram=96)).idle_gpus is None
+
+
+STREAM = Transfer(streamed_gb=61.2, hidden_share=0.9)
+SWAP = Transfer(streamed_gb=30.6, hidden_share=0.45)
+
+
+@pytest.mark.parametrize(
+    ("link", "name"),
+    [
+        (PcieLink(5, 16), "stream"),
+        (PcieLink(4, 4), "stream"),  # 9.6 s a clip are hidden behind 33 s of computing
+        (PcieLink(3, 1), "swap"),
+        (PcieLink(1, 1), "exact"),
+        (None, "stream"),
+    ],
+)
+def test_a_slow_link_makes_another_profile_the_best_one(link: PcieLink | None, name: str) -> None:
+    profiles = (
+        profile("stream", 20).model_copy(update={"transfer": STREAM}),
+        profile("swap", 21).model_copy(update={"transfer": SWAP}),
+        profile("exact", 22).model_copy(update={"clip_seconds": 20.0}),
+    )
+    card = replace(gpu("RTX 4090"), pcie=link)
+    choice = choose(WAN.model_copy(update={"profiles": profiles}), machine(card))
+    assert chosen(choice) == name
+    assert (choice.passed_over is not None) == (name != "stream")
+    if link == PcieLink(3, 1):
+        assert choice.passed_over is not None
+        assert "PCIe 3 x1" in choice.passed_over
+
+
+def test_a_slow_link_never_buys_smaller_clips() -> None:
+    less = Limits(max_pixels=399360)
+    small = {"defaults": {"size": "640x352"}, "clip_seconds": 3.0}
+    profiles = (
+        profile("stream", 20).model_copy(update={"transfer": STREAM}),
+        profile("limited", 21).model_copy(update={"limits": less}),
+        profile("small", 22).model_copy(update=small),
+    )
+    card = replace(gpu("RTX 4090"), pcie=PcieLink(1, 1))
+    assert chosen(choose(WAN.model_copy(update={"profiles": profiles}), machine(card))) == "stream"
 
 
 def test_host_memory_vetoes_a_profile_and_a_hungrier_card_setup_is_skipped() -> None:

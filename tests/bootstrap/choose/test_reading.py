@@ -471,6 +471,15 @@ def test_an_unencrypted_address_is_refused() -> None:
         reading.load("http://example.org/anime.yaml")
 
 
+def test_behind_a_socks_proxy_a_manifests_address_is_refused_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    with pytest.raises(KitError, match="through a SOCKS proxy") as refused:
+        reading.load("https://example.org/anime.yaml")
+    assert "save the manifest to a file" in refused.value.fix
+
+
 def test_a_git_blob_id_is_what_git_says() -> None:
     """What File.git_oid promises, so that the fetcher and the manifests mean the same."""
     content = b"hello\n"

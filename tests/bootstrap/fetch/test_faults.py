@@ -12,6 +12,7 @@ import pytest
 from bootstrap.choose.manifest import Source
 from bootstrap.errors import KitError
 from bootstrap.fetch import digest
+from bootstrap.fetch.http import certificates
 from tests import hub
 from tests.bootstrap.fetch.conftest import BIG, FILES, MIB, QUICK, Model, manifest_of, noise
 from tests.hub import Hub, answers
@@ -250,16 +251,15 @@ def test_refused_connections_and_unknown_hosts_are_named(model: Model) -> None:
 
 
 def test_tls_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bootstrap.fetch.http import connection
 
     pair = hub_server.certificate(tmp_path)
     with hub.serve(tls=pair) as server:
         repo = server.add("studio/small", FILES)
         secure = Model(server, repo, tmp_path / "models", manifest_of(repo))
-        connection.tls.cache_clear()
+        certificates.context.cache_clear()
         with pytest.raises(KitError, match=r"certificate of 127.0.0.1:.* is not trusted"):
             secure.fetch()
         monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
-        connection.tls.cache_clear()
+        certificates.context.cache_clear()
         assert secure.is_right(secure.fetch())
-    connection.tls.cache_clear()
+    certificates.context.cache_clear()

@@ -121,6 +121,9 @@ class World:
     create_refused: bool = False  # and nothing is rented
     ready_after: int = 0  # /readyz answers 502 so often before the boot page, then this many 503
     boot_fails: bool = False
+    down: bool = False  # every call answers 503, the box's own answers go on
+    undying: int = 0  # the next N destroys answer 500
+    forgets: int = 0  # the next N lists are empty
 
 
 @contextmanager
@@ -156,6 +159,8 @@ def serve() -> Iterator[World]:
             )
             if given != world.key:
                 return self.reply(200, {"code": 3}) if clore else self.reply(401, {"error": "bad key"})
+            if world.down:
+                return self.reply(503, {"error": "maintenance"})
             if world.rate_limited > 0:
                 world.rate_limited -= 1
                 return self.reply(200, {"code": 5}) if clore else self.reply(429, {"e": 1}, Retry_After="1")
@@ -202,6 +207,12 @@ def answers(world: World, method: str, path: str, body: Any, clore: bool) -> tup
             "ports": {"8000/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(port)}]},
         }
         return created(world, {"success": True, "new_contract": 9001}, {"success": True})
+    if world.undying and (method == "DELETE" or path == "/v1/cancel_order"):
+        world.undying -= 1
+        return 500, {"error": "try later"}
+    if path == "/api/v0/instances/" and world.forgets:
+        world.forgets -= 1
+        return 200, {"instances": []}
     if path == "/api/v0/instances/":
         other = {"id": 1, "label": "my training", "actual_status": "running"}
         return 200, {"instances": [other, *world.rented.values()]}

@@ -1,0 +1,67 @@
+"""Ctrl-C, a closed terminal and a polite kill, as one exception that arrives where it does no harm."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signalled(BaseException):
+    """The person, or the system, ends the command. What goes on after errors does not see it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + self.number
+
+
+class Signals:
+    """Raises ``Signalled`` as soon as nothing is held."""
+
+    def __init__(self) -> None:
+        self._held = 0
+        self._waiting: int | None = None
+
+    def handle(self, number: int, _frame: FrameType | None = None) -> None:
+        self._waiting = self._waiting or number
+        if not self._held:
+            self._raise()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What must not be torn apart, as an order and its answer: a signal waits until the block ends."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+        if not self._held:
+            self._raise()
+
+    def _raise(self) -> None:
+        number, self._waiting = self._waiting, None
+        if number is not None:
+            raise Signalled(number)
+
+
+@contextmanager
+def caught() -> Iterator[Signals]:
+    """Signals arrive as ``Signalled`` within the block. In a thread Python gives nobody a signal."""
+    signals = Signals()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    before = {number: signal.signal(number, signals.handle) for number in ENDING}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
