@@ -87,6 +87,12 @@ class Settings(BaseModel):
         float | None,
         Field(gt=0, description="Stop the rented box after so long without work; never when absent"),
     ] = None
+    stop_after_hours: Annotated[
+        float | None,
+        Field(
+            gt=0, description="Stop the rented box so long after its start, busy or not; never when absent"
+        ),
+    ] = None
     hourly_cost: Annotated[
         float | None, Field(ge=0, description="US dollars an hour, shown beside what waits")
     ] = None

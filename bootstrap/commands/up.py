@@ -49,6 +49,9 @@ def up(
     idle_stop_minutes: Annotated[
         float | None, typer.Option(help="Stop the rented box after so long without work.")
     ] = None,
+    stop_after_hours: Annotated[
+        float | None, typer.Option(help="Stop the rented box so long after its start, busy or not.")
+    ] = None,
     hourly_cost: Annotated[
         float | None, typer.Option(help="US dollars an hour, shown beside what waits.")
     ] = None,
@@ -72,6 +75,7 @@ def up(
         "mirrors": mirrors,
         "verify": verify or None,
         "idle_stop_minutes": idle_stop_minutes,
+        "stop_after_hours": stop_after_hours,
         "hourly_cost": hourly_cost,
         "detach": detach or None,
     }

@@ -26,6 +26,7 @@ log = logging.getLogger("kinokit.agent")
 SHOW_SECONDS = 0.2  # the document and the terminal, while something is under way
 ASK_SECONDS = 0.3  # the front, while something is under way
 CALM_SECONDS = 10.0  # both, once it is ready or has failed: what changes then is no hurry
+STOP_AGAIN_SECONDS = 600.0  # a box that could not stop itself tries again
 BOOTING = frozenset({"starting", *STATES.values()})
 
 
@@ -60,6 +61,8 @@ class Follower:
         self._front = FrontClient(address.local_url, address.token if address.asks_for_token else None)
         minutes = settings.idle_stop_minutes
         self._idle = Idle(minutes * 60 if minutes else None)
+        hours = settings.stop_after_hours
+        self._stop_at = time.monotonic() + hours * 3600 if hours else float("inf")
         self._calm_seconds = min(CALM_SECONDS, minutes * 60 / 4) if minutes else CALM_SECONDS
         self._state = ""
 
@@ -79,7 +82,10 @@ class Follower:
             self._document.flush()
             if self._idle.is_over():
                 self._idle.stay_awake()  # the next try, if this one fails, is as far away
-                await self._stop_for_idleness()
+                await self._stop(f"idle for {self._settings.idle_stop_minutes:g} minutes")
+            if time.monotonic() >= self._stop_at:
+                self._stop_at = time.monotonic() + STOP_AGAIN_SECONDS
+                await self._stop(f"{self._settings.stop_after_hours:g} hours are over")
             await asyncio.sleep(self._pause(ASK_SECONDS))
 
     async def _show(self) -> None:
@@ -91,7 +97,8 @@ class Follower:
 
     def _pause(self, seconds: float) -> float:
         """``seconds`` while something is under way, or the front does not answer."""
-        return seconds if self._state in BOOTING or not self._state else self._calm_seconds
+        calm = min(self._calm_seconds, max(self._stop_at - time.monotonic(), 0.1))
+        return seconds if self._state in BOOTING or not self._state else calm
 
     def _greet(self) -> None:
         self._document.timeline.end("front")
@@ -150,11 +157,11 @@ class Follower:
         self._document.fail("load", error)
         self._terminal.say(f"error: {error}")
 
-    async def _stop_for_idleness(self) -> None:
+    async def _stop(self, reason: str) -> None:
         """End the rent where the box may; end the service where nothing is rented; else say who must."""
-        minutes, stop = self._settings.idle_stop_minutes, self._location.platform.stop(os.environ)
-        self._terminal.say(f"nothing to do for {minutes:g} minutes: {stop.description}")
-        log.warning("idle for %g minutes: %s", minutes, stop.description)
+        stop = self._location.platform.stop(os.environ)
+        self._terminal.say(f"{reason}: {stop.description}")
+        log.warning("%s: %s", reason, stop.description)
         if not self._location.platform.IS_RENTED:
             self._end()
         elif not await asyncio.to_thread(platforms.stop_box, stop, os.environ):

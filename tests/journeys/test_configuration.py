@@ -118,6 +118,7 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "mirrors": [mirror.endpoint],
         "verify": True,
         "idle_stop_minutes": 30,
+        "stop_after_hours": 5,
         "hourly_cost": 0.25,
         "max_queued": 7,
         "keep_days": KEEP_DAYS,
@@ -157,7 +158,7 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "queue_url": lambda made: made.option("--queue") == f"http://localhost:{made.kit.port}",
     "worker_token_file": lambda made: made.option("--token-file") == str(made.file.parent / "worker-token"),
 }
-LATER = {"verify", "idle_stop_minutes", "keep_days"}
+LATER = {"verify", "idle_stop_minutes", "stop_after_hours", "keep_days"}
 
 
 def listeners(made: Configured) -> list[Any]:

@@ -117,6 +117,15 @@ def test_a_kit_that_nobody_uses_ends_itself(kit: Kit) -> None:
     assert "idle for 0.05 minutes" in kit.run("logs").stdout
 
 
+def test_a_kit_whose_hours_are_over_ends_itself(kit: Kit) -> None:
+    config = kit.data_dir.parent / "hours.yaml"
+    config.write_text("stop_after_hours: 0.003\n")
+    assert kit.run(*kit.up_arguments(), "--detach", "--config", str(config)).returncode == 0
+    wait_for(lambda: refused(kit.port), 60)
+    assert kit.status()[1]["state"] == "not running"
+    assert "0.003 hours are over" in kit.run("logs").stdout
+
+
 def test_a_model_that_does_not_exist_is_told_with_those_that_do(kit: Kit) -> None:
     kit.model = "sora"
     done = kit.run(*kit.up_arguments())
