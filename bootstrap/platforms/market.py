@@ -1,147 +1,278 @@
-"""Renting by API: what the client of every marketplace offers, and its values."""
+"""Renting by API: what the client of every marketplace offers."""
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-import httpx
+from collections.abc import Callable, Collection, Mapping
+from typing import ClassVar
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.errors import KitError
-from bootstrap.platforms.order import Order
+from bootstrap.choose.prices import USABLE_SHARE
+from bootstrap.platforms.api import Api, Busy, KeyRefused, MarketError, Unreachable
+from bootstrap.platforms.offer import Filters, Offer
+from bootstrap.platforms.order import CUDA, LABEL_PREFIX, Order
+from bootstrap.platforms.rental import Rental, Ssh
 
-# Clore's API stands behind a proxy that turns unknown clients away.
-USER_AGENT = "Mozilla/5.0 (compatible; kinokit)"
-TRIES = 5
+__all__ = [
+    "Filters",
+    "HostExcluded",
+    "KeyRefused",
+    "Market",
+    "MarketError",
+    "NotOffered",
+    "Offer",
+    "Rental",
+    "Ssh",
+    "TooDear",
+    "UnknownRental",
+    "Unreachable",
+    "Unsettled",
+]
 
-
-@dataclass(frozen=True)
-class Offer:
-    """A machine that can be rented now. ``None``: the marketplace does not say."""
-
-    platform: str
-    id: str
-    gpu: str
-    gpus: int
-    vram_gib: float  # of one GPU
-    dollars_per_hour: float
-    compute_capability: float | None = None
-    ram_gib: float | None = None
-    disk_gb: float | None = None
-    down_mbps: float | None = None
-    dollars_per_gb_down: float = 0.0
-    cuda: float | None = None
-    reliability: float | None = None
-    place: str | None = None
-
-
-@dataclass(frozen=True)
-class Rental:
-    """A box that is being paid for."""
-
-    platform: str
-    id: str
-    label: str
-    state: str  # the marketplace's own word
-    url: str | None  # of the service's port, None until the marketplace knows it
-    dollars_per_hour: float | None = None
+# An order that was taken may show in the list only after a while.
+LOOKS = 6
+LOOK_EVERY_SECONDS = 5.0
+DEFAULTS = Filters()
+# Prices are rounded, and currencies move between the list and the order.
+PRICE_SLACK = 1.02
 
 
-class Market(ABC):
-    """A marketplace's API; each ``market.py`` has one, called ``Client``.
+class UnknownRental(MarketError):
+    """No rental of the kit has this id: it never was, is gone, or belongs to another purpose."""
 
-    KitError for everything that a person can act on; a key never appears in one.
+    def __init__(self, name: str, id: str) -> None:
+        fix = "see what is rented with `kinokit rent list`"
+        super().__init__(f"{name} has no rental {id} of the kit", 404, fix=fix)
+
+
+class NotOffered(MarketError):
+    """The marketplace's API has no such call."""
+
+
+class Unsettled(MarketError):
+    """An order was sent, and whether it rented a box cannot be found out now. ``label`` would be its name."""
+
+    def __init__(self, name: str, label: str) -> None:
+        look = f"look for {label} with `kinokit rent list` and on the marketplace's site"
+        super().__init__(
+            f"{name} does not say whether the order {label} rented a box",
+            fix=f"{look}: if it is there, it costs money",
+        )
+        self.label = label
+
+
+class Refused(MarketError):
+    """A box was rented and is not wanted. ``ended``: was its end confirmed? If not, it still costs."""
+
+    def __init__(self, rental: Rental, why: str, ended: bool) -> None:
+        still = f"STILL RENTED, {_price(rental)}: kinokit rent stop {rental.id} --platform {rental.platform}"
+        super().__init__(
+            f"rental {rental.id} {why}; {'it was ended at once' if ended else still}",
+            fix="take another offer" if ended else "end it now, here or on the marketplace's site",
+        )
+        self.rental = rental
+        self.ended = ended
+
+
+class TooDear(Refused):
+    """What is charged is more than what was listed, or than the limit."""
+
+
+class HostExcluded(Refused):
+    """The marketplace chose a host that was excluded."""
+
+
+class Market(Api, ABC):
+    """A marketplace's API; each ``market.py`` has a ``Client``, which fills in what begins with ``_``.
+
+    Only the kit's own boxes are seen: those whose label begins with ``LABEL_PREFIX``, and ``known_ids``: what
+    the kit's own records call rented. MarketError for everything that a person can act on.
     """
 
-    name: ClassVar[str]  # as people write it
     address: ClassVar[str]
     key_variable: ClassVar[str]  # where the user's environment holds the account's key
 
     def __init__(
-        self, key: str, address: str | None = None, sleep: Callable[[float], None] = time.sleep
+        self,
+        key: str,
+        address: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        known_ids: Collection[str] = (),
     ) -> None:
-        self.base_url = address or self.address
-        self.headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **self.auth(key)}
-        self.sleep = sleep
+        super().__init__(address or self.address, self.auth(key), sleep)
+        self.known_ids = set(known_ids)
+        self.notes: list[str] = []  # what the last ``offers`` left out, for people
 
     @abstractmethod
     def auth(self, key: str) -> Mapping[str, str]:
         """The header that carries the key."""
 
     @abstractmethod
-    def offers(self, needs: Needs, disk_gb: int) -> list[Offer]:
-        """What can be rented now and would suffice."""
+    def _offers(self, needs: Needs, disk_gb: int, filters: Filters) -> list[Offer]:
+        """What can be rented now. What the API cannot filter, ``offers`` does."""
 
     @abstractmethod
-    def create(self, offer: Offer, order: Order) -> Rental:
-        """Rent it. Returns the rental even when the answer does not name it; raises when there is none."""
+    def _order(self, offer: Offer, order: Order) -> str | None:
+        """Send the order once. Its id when the answer has one; MarketError when it is refused or lost."""
 
     @abstractmethod
-    def rentals(self, port: int = 8000) -> list[Rental]:
-        """Everything of this account that the kit started."""
+    def _all(self, port: int) -> list[Rental]:
+        """Every rental of the account, of other purposes, too."""
 
     @abstractmethod
-    def destroy(self, id: str) -> None:
-        """End the rental and its costs; an id that is gone already is no error."""
+    def _destroy(self, id: str) -> None:
+        """End it. MarketError with status 404 when it is not there."""
 
-    def made_by(self, send: Callable[[], str], order: Order) -> str:
-        """The id of the rental that ``send`` orders, which it takes from the answer.
+    def _stop(self, id: str) -> None:
+        raise NotOffered(f"{self.name} cannot stop a box and keep its disk", fix="destroy it instead")
 
-        A refusal or an answer without an id may still have rented a box: the one that was not there before.
+    def _resume(self, id: str) -> None:
+        raise NotOffered(f"{self.name} cannot start a stopped box again", fix="rent another")
+
+    def _logs(self, id: str) -> str:
+        raise NotOffered(
+            f"{self.name}'s API gives no logs", fix="read them on the marketplace's site, or by ssh"
+        )
+
+    def _made(self, rental: Rental, offer: Offer, order: Order) -> bool:
+        """Did this order rent it? By its label, which no other order has."""
+        return rental.label == order.label
+
+    def offers(self, needs: Needs, disk_gb: int, filters: Filters = DEFAULTS) -> list[Offer]:
+        """What can be rented now, suffices for ``needs``, and passes ``filters``."""
+        self.notes = []
+        cuda = CUDA if filters.min_cuda is None else filters.min_cuda
+        return [
+            offer
+            for offer in self._offers(needs, disk_gb, filters)
+            if filters.passes(offer)
+            and _suffices(offer, needs)
+            and (offer.cuda is None or offer.cuda >= cuda)
+            and (offer.disk_gb is None or offer.disk_gb >= disk_gb)
+        ]
+
+    def create(self, offer: Offer, order: Order, filters: Filters = DEFAULTS) -> Rental:
+        """Rent it. Whatever the answer is, the rental is returned: it is found again by its label.
+
+        MarketError when nothing was rented, Unsettled when that is not known. TooDear or HostExcluded when it
+        is not what was listed: it is ended before that is raised.
         """
-        before = {each.id for each in self.rentals(order.port)}
+        id = self._created(offer, order)
+        self.known_ids.add(id)
         try:
-            return send()
-        except (MarketError, KeyError, TypeError) as error:
-            made = [each.id for each in self.rentals(order.port) if each.id not in before]
-            if made:
-                return made[-1]
-            if isinstance(error, MarketError):
-                raise
-            raise MarketError(f"{self.name} rented nothing and named no rental", 200) from error
+            rental = self.find(id, order.port)
+        except MarketError:
+            # It is rented all the same; what it costs is looked at again while it is watched.
+            rental = Rental(offer.platform, id, order.label, "starting", "created")
+        self.check(rental, offer, filters)
+        return rental
 
-    def call(
-        self, method: str, path: str, *, body: Any = None, query: Mapping[str, str] | None = None
-    ) -> Any:
-        """One call with patience: 429 and 5xx are tried again after ``Retry-After`` or 1, 2, 4 … seconds.
+    def check(self, rental: Rental, offer: Offer, filters: Filters = DEFAULTS) -> None:
+        """End what costs more than was listed, or stands on an excluded host: TooDear, HostExcluded."""
+        dollars, limit = rental.dollars_per_hour, offer.dollars_per_hour * PRICE_SLACK
+        if filters.max_dollars_per_hour is not None:
+            limit = min(limit, filters.max_dollars_per_hour)
+        if dollars is not None and dollars > limit:
+            why = f"is charged ${dollars:.3f} an hour, and the offer was ${offer.dollars_per_hour:.3f}"
+            raise TooDear(rental, why, self._gone(rental.id))
+        if rental.host_id is not None and rental.host_id in filters.excluded_hosts:
+            raise HostExcluded(rental, f"stands on the excluded host {rental.host_id}", self._gone(rental.id))
 
-        A create that fails with 5xx is not tried again: it may have worked, and two boxes cost double.
+    def rentals(self, port: int = 8000) -> list[Rental]:
+        """Everything of this account that the kit started and that is not ended."""
+        return [each for each in self._all(port) if self._own(each) and each.state != "ended"]
+
+    def find(self, id: str, port: int = 8000) -> Rental:
+        """The kit's rental with this id. UnknownRental when there is none."""
+        for each in self.rentals(port):
+            if each.id == id:
+                return each
+        raise UnknownRental(self.name, id)
+
+    def destroy(self, id: str) -> None:
+        """End the rental, its disk and its costs.
+
+        UnknownRental for an id that the kit never rented; one that it did rent may be gone already.
         """
-        for attempt in range(TRIES):
+        if id not in self.known_ids:
+            self.known_ids.add(self.find(id).id)
+        try:
+            self._destroy(id)
+        except MarketError as error:
+            if error.status != 404:
+                raise
+
+    def stop(self, id: str) -> None:
+        """Stop it and keep its disk, which goes on costing. UnknownRental, or NotOffered."""
+        self._stop(self.find(id).id)
+
+    def resume(self, id: str) -> None:
+        """Start a stopped one again. UnknownRental, or NotOffered."""
+        self._resume(self.find(id).id)
+
+    def logs(self, id: str) -> str:
+        """What its container printed, as far as the API gives it. UnknownRental, or NotOffered."""
+        return self._logs(self.find(id).id)
+
+    def ssh(self, id: str) -> Ssh | None:
+        """Where it is reached by ssh; None while that is not known. UnknownRental."""
+        return self.find(id).ssh
+
+    def _own(self, rental: Rental) -> bool:
+        return rental.label.startswith(LABEL_PREFIX) or rental.id in self.known_ids
+
+    def _created(self, offer: Offer, order: Order) -> str:
+        """The id of what was rented: an order that was refused or lost, or named none, may have worked."""
+        before = {each.id for each in self._all(order.port)}
+        refused: MarketError | None = None
+        try:
+            id = self._order(offer, order)
+            if id is not None:
+                return id
+        except MarketError as error:
+            refused = error
+        lost = isinstance(refused, Unreachable) and not isinstance(refused, Busy)
+        found = self._found(offer, order, before, looks=LOOKS if lost or refused is None else 1)
+        if found is not None:
+            return found
+        if lost:
+            raise Unsettled(self.name, order.label) from refused
+        raise refused or MarketError(f"{self.name} rented nothing and named no rental", 200)
+
+    def _found(self, offer: Offer, order: Order, before: Collection[str], looks: int) -> str | None:
+        """The id of the rental that the order made; None when there is none. Unsettled when nobody knows."""
+        for look in range(looks):
+            self.sleep(LOOK_EVERY_SECONDS)
             try:
-                with httpx.Client(base_url=self.base_url, headers=self.headers, timeout=60) as http:
-                    answer = http.request(method, path, json=body, params=query)
-            except httpx.TransportError as error:
-                raise KitError(
-                    f"{self.name} does not answer: {type(error).__name__}",
-                    fix="check your network and try again",
-                ) from error
-            again = answer.status_code == 429 or (answer.status_code >= 500 and method == "GET")
-            if not again or attempt == TRIES - 1:
-                return self._content(answer)
-            self.sleep(float(answer.headers.get("Retry-After") or 2**attempt))
-        raise AssertionError("the loop returns")
+                now = self._all(order.port)
+            except MarketError as error:
+                if look == looks - 1:
+                    raise Unsettled(self.name, order.label) from error
+                continue
+            for each in now:
+                if each.id not in before and self._made(each, offer, order):
+                    return each.id
+        return None
 
-    def _content(self, answer: httpx.Response) -> Any:
-        if answer.status_code in (401, 403):
-            raise KitError(
-                f"{self.name} refuses the key ({answer.status_code})",
-                fix="make a key with the right to rent on the marketplace's site, and export it again",
-            )
-        if answer.status_code >= 400:
-            raise MarketError(
-                f"{self.name} answers {answer.status_code}: {answer.text[:300]}", answer.status_code
-            )
-        return answer.json() if answer.content else None
+    def _gone(self, id: str) -> bool:
+        """End it, and say whether that worked."""
+        try:
+            self.destroy(id)
+        except MarketError:
+            return False
+        return True
 
 
-class MarketError(KitError):
-    """The marketplace refused, with its own text."""
+def _suffices(offer: Offer, needs: Needs) -> bool:
+    capability, ram = offer.compute_capability, offer.ram_gib
+    return (
+        offer.vram_gib * USABLE_SHARE >= needs.vram_gib
+        and offer.gpus >= needs.gpus
+        and (ram is None or ram >= needs.ram_gib)
+        and (capability is None or capability >= (needs.compute_capability or 0))
+    )
 
-    def __init__(self, problem: str, status: int) -> None:
-        super().__init__(problem, fix="look at the offer on the marketplace's site; another offer may work")
-        self.status = status
+
+def _price(rental: Rental) -> str:
+    return f"${rental.dollars_per_hour:.2f}/h" if rental.dollars_per_hour else "at a price that is not known"

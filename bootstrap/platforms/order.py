@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,8 @@ PACKAGES_GB = 12  # torch with its CUDA libraries, unpacked
 CLIPS_GB = 10
 CUDA = 13.0  # that of requirements/torch-cuda.txt
 LABEL_PREFIX = "kinokit-"
+# Names the order inside of the box, too: Clore's orders have no name of their own.
+LABEL_VARIABLE = "RENTED_AS"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Order:
     ssh_key: str | None = None
     hf_token: str | None = None
     extra_env: Mapping[str, str] = field(default_factory=dict)
+    # Two orders of one model are told apart by it: an answer that names no rental is common.
+    suffix: str = field(default_factory=lambda: secrets.token_hex(3))
 
     @property
     def disk_gb(self) -> int:
@@ -62,8 +67,8 @@ class Order:
 
     @property
     def label(self) -> str:
-        """The name of the rental, by which it is found again when the API's answer does not name it."""
-        return f"{LABEL_PREFIX}{self.manifest.name}"
+        """The rental's own name, by which it is found again when the API's answer does not name it."""
+        return f"{LABEL_PREFIX}{self.manifest.name}-{self.suffix}"
 
     def env(self, platform: str) -> dict[str, str]:
         """The container's variables. KitError for a value that a marketplace would mangle."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bootstrap.platforms.clore.here import NAME
-from bootstrap.platforms.order import Form, Order
+from bootstrap.platforms.order import LABEL_VARIABLE, Form, Order
 
 
 def form(order: Order) -> Form:
     """The fields of an order, and ``POST /v1/create_order`` (header ``auth``, 1 call in 5 s)."""
-    env = order.env(NAME)
+    env = {**order.env(NAME), LABEL_VARIABLE: order.label}
     line = order.line()
     return Form(
         fields=(

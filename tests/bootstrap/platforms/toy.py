@@ -50,7 +50,7 @@ MARKET = """
 from collections.abc import Mapping
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.platforms.market import Market, Offer, Rental
+from bootstrap.platforms.market import Filters, Market, Offer, Rental
 from bootstrap.platforms.order import Order
 from bootstrap.platforms.toy_cloud.here import NAME, TITLE
 
@@ -63,19 +63,19 @@ class Client(Market):
     def auth(self, key: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {key}"}
 
-    def offers(self, needs: Needs, disk_gb: int) -> list[Offer]:
+    def _offers(self, needs: Needs, disk_gb: int, filters: Filters) -> list[Offer]:
         return [
             Offer(NAME, each["id"], each["gpu"], 1, each["gib"], each["dollars"])
             for each in self.call("GET", "/offers")
         ]
 
-    def create(self, offer: Offer, order: Order) -> Rental:
+    def _order(self, offer: Offer, order: Order) -> str | None:
         raise NotImplementedError
 
-    def rentals(self, port: int = 8000) -> list[Rental]:
+    def _all(self, port: int) -> list[Rental]:
         return []
 
-    def destroy(self, id: str) -> None:
+    def _destroy(self, id: str) -> None:
         raise NotImplementedError
 """
 

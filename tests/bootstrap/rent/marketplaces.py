@@ -59,19 +59,22 @@ RUNPOD_TYPES = [
         "id": "NVIDIA GeForce RTX 4090",
         "displayName": "RTX 4090",
         "memoryInGb": 24,
-        "lowestPrice": {"uninterruptablePrice": 0.59, "minMemory": 41, "stockStatus": "High"},
+        "secure": {"uninterruptablePrice": 0.69, "minMemory": 41, "stockStatus": "High"},
+        "community": {"uninterruptablePrice": 0.34, "minMemory": 41, "stockStatus": "None"},
     },
     {
         "id": "NVIDIA H200",
         "displayName": "H200 SXM",
         "memoryInGb": 141,
-        "lowestPrice": {"uninterruptablePrice": 3.59, "minMemory": 188, "stockStatus": "Low"},
+        "secure": {"uninterruptablePrice": 3.59, "minMemory": 188, "stockStatus": "Low"},
+        "community": None,
     },
     {
         "id": "NVIDIA B200",
         "displayName": "B200",
         "memoryInGb": 180,
-        "lowestPrice": {"uninterruptablePrice": None, "minMemory": None, "stockStatus": None},
+        "secure": {"uninterruptablePrice": None, "minMemory": None, "stockStatus": None},
+        "community": {"uninterruptablePrice": None, "minMemory": None, "stockStatus": None},
     },
 ]
 CLORE_SERVERS = [
@@ -210,10 +213,10 @@ def answers(world: World, method: str, path: str, body: Any, clore: bool) -> tup
     if world.undying and (method == "DELETE" or path == "/v1/cancel_order"):
         world.undying -= 1
         return 500, {"error": "try later"}
-    if path == "/api/v0/instances/" and world.forgets:
+    if path == "/api/v1/instances/" and world.forgets:
         world.forgets -= 1
         return 200, {"instances": []}
-    if path == "/api/v0/instances/":
+    if path == "/api/v1/instances/":
         other = {"id": 1, "label": "my training", "actual_status": "running"}
         return 200, {"instances": [other, *world.rented.values()]}
     if path == "/graphql":
@@ -225,7 +228,7 @@ def answers(world: World, method: str, path: str, body: Any, clore: bool) -> tup
             "id": "pod1",
             "name": body["name"],
             "desiredStatus": "RUNNING",
-            "costPerHr": 0.59,
+            "costPerHr": 0.69,
             "publicIp": "127.0.0.1",
             "portMappings": {"8000": port},
         }
@@ -239,11 +242,16 @@ def answers(world: World, method: str, path: str, body: Any, clore: bool) -> tup
             "id": 77,
             "si": body["renting_server"],
             "image": body["image"],
+            "env": body["env"],
+            "currency": body["currency"],
+            "price": body["required_price"],
             "online": True,
             "http_port": "8000",
             "http_pub": "x7.us.clorecloud.net",
         }
         return (200, {"code": 1}) if world.create_fails_but_exists else (200, {"code": 0})
+    if path == "/v1/wallets":
+        return 200, {"code": 0, "wallets": []}
     if path == "/v1/my_orders":
         return 200, {"code": 0, "orders": list(world.rented.values())}
     if path == "/v1/cancel_order":

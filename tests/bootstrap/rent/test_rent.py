@@ -11,7 +11,7 @@ from bootstrap.choose import reading
 from bootstrap.commands.rent import app
 from bootstrap.errors import KitError
 from bootstrap.platforms import registry
-from bootstrap.platforms.market import Market, Offer
+from bootstrap.platforms.market import Market, Offer, UnknownRental
 from bootstrap.platforms.order import Order
 from bootstrap.rent import cost, watch
 from tests.bootstrap.rent import marketplaces
@@ -52,7 +52,8 @@ def test_offers_come_in_one_form_from_every_marketplace(world: World, platform: 
 def test_clore_prices_are_made_hourly_and_rented_or_old_servers_left_out(world: World) -> None:
     (only,) = offers(world, "clore")
     assert only.id == "501"
-    assert only.dollars_per_hour == pytest.approx(0.40)
+    assert only.listed_dollars_per_hour == pytest.approx(0.40)
+    assert only.dollars_per_hour == pytest.approx(0.42)  # with the renter's half of the fee
 
 
 def test_the_cheapest_clip_comes_first_and_unknown_cards_last(world: World) -> None:
@@ -117,7 +118,17 @@ def test_a_refused_key_is_said_without_the_key(world: World, platform: str) -> N
 
 @pytest.mark.parametrize("platform", registry.named("market"))
 def test_ending_what_is_gone_already_is_no_error(world: World, platform: str) -> None:
-    market(world, platform).destroy("12345")
+    client = market(world, platform)
+    rental = client.create(offers(world, platform)[0], order())
+    client.destroy(rental.id)
+    client.destroy(rental.id)
+    assert world.rented == {}
+
+
+@pytest.mark.parametrize("platform", registry.named("market"))
+def test_an_id_that_the_kit_never_rented_is_an_error_of_its_own(world: World, platform: str) -> None:
+    with pytest.raises(UnknownRental, match="12345"):
+        market(world, platform).destroy("12345")
 
 
 def test_vast_rentals_of_other_purposes_are_left_alone(world: World) -> None:
