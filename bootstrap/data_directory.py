@@ -1,4 +1,7 @@
-"""Who runs in a data directory: one agent at a time, by a lock; ``agent.json`` tells of it."""
+"""Who runs in a data directory: one agent at a time, by a lock; ``agent.json`` tells of it.
+
+Several boxes may share a volume: each has a data directory of its own on it, see ``bootstrap.volume``.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from bootstrap import files
+from bootstrap import files, volume
 from bootstrap.errors import KitError
 
-LOCK, RECORD = "agent.lock", "agent.json"
+LOCK, RECORD = volume.LOCK, "agent.json"
 PLAN, BOOT = "plan.json", "boot.json"
 DRAFT = "draft.json"  # the plan as it was decided, before its files are there
 ARRIVALS = "arrivals.json"  # which of its files are there by now
@@ -29,7 +32,7 @@ def occupy(data_dir: Path, *, by: str = "agent") -> IO[str]:
     ``by``: a command that holds it for a while writes no record, and is named where it is in the way.
     """
     try:
-        for folder in (data_dir, data_dir / "logs", data_dir / "models", data_dir / "cache"):
+        for folder in (data_dir, data_dir / "logs", volume.models(data_dir), data_dir / "cache"):
             folder.mkdir(parents=True, exist_ok=True)
         lock = (data_dir / LOCK).open("a+")
     except OSError as error:
@@ -58,14 +61,7 @@ def _lock(lock: IO[str]) -> None:
 
 def running(data_dir: Path) -> dict[str, Any] | None:
     """The agent's record while it runs, else None."""
-    try:
-        with (data_dir / LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return record(data_dir) or {}
-    except OSError:
-        return None
-    return None
+    return (record(data_dir) or {}) if volume.is_held(data_dir) else None
 
 
 def record(data_dir: Path) -> dict[str, Any] | None:
@@ -102,7 +98,8 @@ def _occupied(data_dir: Path) -> KitError:
     return KitError(
         f"kinokit is already running in {data_dir}: {found.get('model')} at {found.get('url')}"
         f" (process {found.get('pid')})",
-        fix="use it, end it with `kinokit down`, or choose another --data-dir and --port",
+        fix="use it, end it with `kinokit down`, or choose another --data-dir and --port;"
+        " boxes that share a volume have a name each: KINOKIT_BOX",
     )
 
 

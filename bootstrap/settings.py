@@ -62,6 +62,13 @@ class Settings(BaseModel):
     data_dir: Annotated[
         Path | None, Field(description="Models, clips, queue; else the platform's directory")
     ] = None
+    box: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            description="This box's name where several share the data directory; else the platform's",
+        ),
+    ] = None
     platform: Annotated[
         str | None, Field(description="Marketplace; else recognised from the environment")
     ] = None

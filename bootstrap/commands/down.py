@@ -23,7 +23,7 @@ def down(
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
 ) -> None:
     """End the service; jobs under way go back into the queue. Returns when it has ended."""
-    where = location.of(
+    where = location.of_running(
         settings.load({"data_dir": data_dir}, os.environ, config).settings, os.environ
     ).data_dir
     found = data_directory.running(where)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bootstrap import fetch as fetching
-from bootstrap import settings
+from bootstrap import settings, volume
 from bootstrap.choose import reading
 from bootstrap.commands import text
 from bootstrap.fetch import Progress
@@ -35,7 +35,7 @@ def fetch(
     """Download a model's files and verify them, or go on where a download stopped."""
     flags = {"model": model, "data_dir": data_dir, "verify": verify or None}
     chosen = settings.load(flags, os.environ, config).settings
-    store = location.of(chosen, os.environ).data_dir / "models"
+    store = volume.models(location.of(chosen, os.environ).data_dir)
     wanted = reading.load(chosen.model)
     token = chosen.hf_token.get_secret_value() if chosen.hf_token else fetching.saved_token()
     terminal = Terminal(sys.stdout)

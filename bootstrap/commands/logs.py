@@ -28,7 +28,7 @@ def logs(
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
 ) -> None:
     """Show the end of the logs: agent, front and workers."""
-    where = location.of(
+    where = location.of_running(
         settings.load({"data_dir": data_dir}, os.environ, config).settings, os.environ
     ).data_dir
     patterns = [*(["worker-*.log"] if worker else []), *(["front.log"] if front else [])]

@@ -34,7 +34,7 @@ def status(
     ] = 1,
 ) -> None:
     """How it stands; exit code 0 when ready, 3 while booting, 1 when failed or not running."""
-    where = location.of(
+    where = location.of_running(
         settings.load({"data_dir": data_dir}, os.environ, config).settings, os.environ
     ).data_dir
     if timeline or chrome:

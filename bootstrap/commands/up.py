@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from bootstrap import data_directory, settings
+from bootstrap import data_directory, settings, volume
 from bootstrap.errors import KitError
 from bootstrap.launch import location
 from bootstrap.settings import Settings
@@ -81,6 +81,9 @@ def up(
     }
     given = {name: value for name, value in flags.items() if value is not None}
     chosen = location.settled(settings.load(given, os.environ, config).settings, os.environ)
+    assert chosen.data_dir is not None, "settled"
+    if not location.of(chosen, os.environ).platform.IS_SHORT_LIVED:
+        volume.adopt(chosen.data_dir)
     if chosen.detach:
         start_detached(chosen)
     else:

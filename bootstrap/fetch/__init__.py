@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from bootstrap import volume
 from bootstrap.choose.manifest import Manifest
 from bootstrap.fetch import run
 from bootstrap.fetch import store as _store
@@ -72,4 +73,4 @@ def missing_bytes(manifest: Manifest, *, store: Path) -> int:
 
 def missing_in(data_dir: Path) -> Callable[[Manifest], int]:
     """``missing_bytes`` of the models that a data directory keeps."""
-    return partial(missing_bytes, store=data_dir / "models")
+    return partial(missing_bytes, store=volume.models(data_dir))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bootstrap import platforms
+from bootstrap import platforms, volume
 from bootstrap.launch import listener
 from bootstrap.platforms import Platform
 from bootstrap.platforms.docker import here as docker
@@ -45,15 +45,27 @@ def of(settings: Settings, env: Mapping[str, str], *, in_container: bool | None 
     env = {**env, "PLATFORM": settings.platform or "", "PUBLIC_URL": settings.public_url or ""}
     inside = docker.is_container() if in_container is None else in_container
     platform = platforms.detect(env, in_container=inside)
-    data_dir = place(platform, env, settings.data_dir)
+    data_dir = place(platform, env, settings.data_dir, settings.box)
     url = platforms.public_url(platform, env, settings.port)
     return Location(platform, data_dir, url, platform.direct_port(env, settings.port))
 
 
-def place(platform: Platform, env: Mapping[str, str], given: Path | None = None) -> Path:
-    """The data directory: the one that was ``given``, else KINOKIT_DATA_DIR, else the platform's."""
-    data_dir = given or Path(env.get("KINOKIT_DATA_DIR") or platform.data_dir(env))
-    return data_dir.expanduser().absolute()
+def place(
+    platform: Platform, env: Mapping[str, str], given: Path | None = None, box: str | None = None
+) -> Path:
+    """This box's part of the volume that was ``given``, else KINOKIT_DATA_DIR, else the platform's."""
+    top = given or Path(env.get("KINOKIT_DATA_DIR") or platform.data_dir(env))
+    box = box or env.get("KINOKIT_BOX") or platform.box(env)
+    return volume.of_box(top.expanduser().absolute(), box)
+
+
+def of_running(settings: Settings, env: Mapping[str, str]) -> Location:
+    """``of``, for who looks for the service: in a shell that lacks the box's variables, the one that runs."""
+    here = of(settings, env)
+    if volume.is_held(here.data_dir):
+        return here
+    held = [box for box in volume.boxes(here.data_dir) if volume.is_held(box)]
+    return replace(here, data_dir=held[0]) if len(held) == 1 else here
 
 
 def settled(settings: Settings, env: Mapping[str, str]) -> Settings:

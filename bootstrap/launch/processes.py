@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bootstrap import data_directory
+from bootstrap import data_directory, volume
 from bootstrap.errors import KitError
 from bootstrap.launch import die_with_parent
 from bootstrap.launch.supervise import FRONT, WORKER, Death, Supervised
@@ -153,7 +153,7 @@ def worker_environment(plan: Plan, group: tuple[str, ...], env: Mapping[str, str
     """What must be set before anything heavy is imported: the GPUs, thread caps, where kernels are kept."""
     from bootstrap.detect import threads  # reads hardware: after the front has started
 
-    cache = plan.data_dir / "cache"
+    cache = volume.cache(plan.data_dir)
     return {
         **threads.environment(plan.threads, env),
         "CUDA_VISIBLE_DEVICES": ",".join(group),

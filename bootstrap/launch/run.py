@@ -11,7 +11,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
-from bootstrap import data_directory
+from bootstrap import data_directory, volume
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from bootstrap.launch import daemon_thread, history, location, steps
@@ -61,7 +61,12 @@ class Run:
         self._begin_timeline()
         tasks = [
             asyncio.create_task(work)
-            for work in (self._boot(), self._report_deaths(), *self._follower().tasks())
+            for work in (
+                self._boot(),
+                self._report_deaths(),
+                self._say_that_it_runs(),
+                *self._follower().tasks(),
+            )
         ]
         with suppress(asyncio.CancelledError):  # a Ctrl-C from before the handlers stood
             await self._stop.wait()
@@ -202,6 +207,16 @@ class Run:
             if failure is not None:
                 self._document.fail("load", failure)
 
+    async def _say_that_it_runs(self) -> None:
+        """To other boxes on this volume; a short-lived one deletes what those before it have left."""
+        short_lived = self._location.platform.IS_SHORT_LIVED
+        if short_lived:
+            swept = await daemon_thread.run(lambda: volume.sweep(self._data_dir), name="sweep")
+            log.info("deleted what %d earlier workers have left", len(swept))
+        while True:
+            await daemon_thread.run(lambda: volume.beat(self._data_dir, short_lived=short_lived), name="beat")
+            await asyncio.sleep(volume.BEAT_SECONDS)
+
     # -- the end -----------------------------------------------------------------------------------
 
     async def _end(self) -> None:
@@ -212,7 +227,8 @@ class Run:
         await self._processes.end()
         self._document.timeline.close()
         history.keep(self._data_dir, self._document.snapshot())
-        (self._data_dir / data_directory.RECORD).unlink(missing_ok=True)
+        for told in (data_directory.RECORD, volume.ALIVE):
+            (self._data_dir / told).unlink(missing_ok=True)
         self._document.close()
         log.info("ended")
 

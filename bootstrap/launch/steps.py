@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bootstrap import data_directory, detect, fetch
+from bootstrap import data_directory, detect, fetch, volume
 from bootstrap.choose import catalogue, reading
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.plan import Plan
@@ -90,7 +90,7 @@ class Boot:
 
     def home(self, model: Manifest) -> Path:
         """The folder that holds all of the model's files."""
-        return fetch.home(model, store=self.data_dir / "models")
+        return fetch.home(model, store=volume.models(self.data_dir))
 
     def fetch(self, model: Manifest, plan: Plan, machine: Machine) -> None:
         assert plan.arrivals is not None, "a boot tells what has arrived"
@@ -143,7 +143,7 @@ class Boot:
         token = self.settings.hf_token
         fetch.fetch(
             model,
-            store=self.data_dir / "models",
+            store=volume.models(self.data_dir),
             token=token.get_secret_value() if token else fetch.saved_token(),
             endpoint=self.settings.hf_endpoint,
             mirrors=self.settings.mirrors,

@@ -40,6 +40,7 @@ class Platform(Protocol):
     NAME: str  # the folder's, with "-" for "_"
     TITLE: str  # as people write it
     IS_RENTED: bool  # a machine that costs money until somebody ends it
+    IS_SHORT_LIVED: bool  # boxes come and go with new names: nobody returns to what one leaves on a volume
     # The platform's proxy cuts a request that takes longer; None where there is none, or no limit is known.
     PROXY_TIMEOUT_SECONDS: float | None
     # Where nothing in the container names its address: the first visit does, under this domain.
@@ -59,8 +60,19 @@ class Platform(Protocol):
     def data_dir(self, env: Env) -> str:
         """The directory that survives the longest."""
 
+    def box(self, env: Env) -> str | None:
+        """The name that this box keeps when it restarts, and that no other on its volume has.
+
+        None where no two boxes share a volume.
+        """
+
     def stop(self, env: Env) -> Stop:
         """How the box stops itself."""
+
+
+def alone(env: Env) -> str | None:
+    """For a platform where each box has a disk of its own: ``box = alone``."""
+    return None
 
 
 def no_direct_port(env: Env, port: int) -> int | None:

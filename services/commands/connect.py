@@ -20,7 +20,7 @@ async def maker(
 ) -> AsyncIterator[Maker]:
     """The running service of the data directory, else the model in a process of our own."""
     settings = configuration.settings
-    here = location.of(settings, env)
+    here = location.of_running(settings, env)
     record = data_directory.running(here.data_dir)
     if record is not None and "local_url" in record:
         from services.commands import served  # needs no model

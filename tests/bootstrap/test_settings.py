@@ -164,7 +164,7 @@ def test_an_address_in_the_file_tells_the_platform_as_a_variable_does(empty_fold
 def test_the_site_follows_the_settings_and_then_the_platform() -> None:
     env = {"RUNPOD_POD_ID": "w3xyz"}
     here = location.of(Settings(port=9000), env)
-    assert (here.platform.NAME, str(here.data_dir)) == ("runpod", "/workspace/kinokit")
+    assert (here.platform.NAME, str(here.data_dir)) == ("runpod", "/workspace/kinokit/boxes/w3xyz")
     assert here.public_url == "https://w3xyz-9000.proxy.runpod.net"
     told = location.of(Settings(platform="bare", data_dir=Path("/data"), public_url="https://x.org"), env)
     assert (told.platform.NAME, str(told.data_dir), told.public_url) == ("bare", "/data", "https://x.org")

@@ -77,9 +77,10 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Configured]
         server.allow("hf_s3cret")
         mirror.repos = server.repos
         kit = Kit(folder, str(model))
+        kit.data_dir = kit.data_dir / "boxes/left"
         values = all_values(folder, kit, server, mirror)
         (folder / "kit.yaml").write_text(yaml.safe_dump(values))
-        kit.data_dir.mkdir()
+        kit.data_dir.mkdir(parents=True)
         for path in (kit.data_dir / "worker-token", folder / "worker-token"):
             files.replace_text(path, "w0rker\n", mode=0o600)
         made = Configured(kit, server, mirror, folder / "kit.yaml", values)
@@ -107,7 +108,8 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "service": "api",
         "host": "127.0.0.1",
         "port": kit.port,
-        "data_dir": str(kit.data_dir),
+        "data_dir": str(kit.data_dir.parents[1]),
+        "box": "left",
         "platform": "docker",
         "public_url": "http://box.example.org:1",
         "profile": "second",
@@ -141,6 +143,7 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "host": lambda made: {each.laddr.ip for each in listeners(made)} == {"127.0.0.1"},
     "port": lambda made: made.kit.http.get("/healthz").status_code == 200,
     "data_dir": lambda made: (made.kit.data_dir / "boot.json").exists(),
+    "box": lambda made: made.record()["token_file"] == str(made.kit.data_dir / "token"),
     "platform": lambda made: made.status()["boot"]["platform"] == "docker",
     "public_url": lambda made: made.status()["boot"]["url"] == "http://box.example.org:1",
     "profile": lambda made: made.status()["plan"]["profile"] == "second",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from bootstrap.platforms.base import Env, Stop, no_direct_port
+from bootstrap.platforms.base import Env, Stop, alone, no_direct_port
 
 NAME = "bare"
 TITLE = "this machine"
 IS_RENTED = False
+IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = None
 ADDRESS_DOMAIN: str | None = None
 SETTINGS: dict[str, str] = {}
 direct_port = no_direct_port
+box = alone
 
 
 def is_here(env: Env) -> bool:

@@ -4,15 +4,17 @@ with the first visit: Clore ends TLS itself, always on port 443. https://docs.cl
 
 from __future__ import annotations
 
-from bootstrap.platforms.base import Env, Stop, no_direct_port
+from bootstrap.platforms.base import Env, Stop, alone, no_direct_port
 
 NAME = "clore"
 TITLE = "Clore.ai"
 IS_RENTED = True
+IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = None  # a reverse proxy is there, its limit is not documented
 ADDRESS_DOMAIN: str | None = ".clorecloud.net"
 SETTINGS: dict[str, str] = {}
 direct_port = no_direct_port
+box = alone
 
 
 def is_here(env: Env) -> bool:

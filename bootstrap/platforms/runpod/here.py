@@ -8,6 +8,7 @@ from bootstrap.platforms.runpod_serverless import here as serverless
 NAME = "runpod"
 TITLE = "RunPod"
 IS_RENTED = True
+IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = 100.0  # then the proxy answers 524 instead
 ADDRESS_DOMAIN: str | None = None
 SETTINGS: dict[str, str] = {}
@@ -36,6 +37,11 @@ def direct_port(env: Env, port: int) -> int | None:
 def data_dir(env: Env) -> str:
     """/workspace is the volume; everything outside of it is wiped when the pod stops."""
     return "/workspace/kinokit"
+
+
+def box(env: Env) -> str | None:
+    """A pod keeps its number through stops; its network volume may be mounted in others as well."""
+    return env.get("RUNPOD_POD_ID")
 
 
 def stop(env: Env) -> Stop:

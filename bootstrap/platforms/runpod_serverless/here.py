@@ -7,6 +7,7 @@ from bootstrap.platforms.base import Env, Stop, no_direct_port
 NAME = "runpod-serverless"
 TITLE = "RunPod serverless"
 IS_RENTED = True
+IS_SHORT_LIVED = True
 # Of a load-balancing endpoint; a queue endpoint has its own limits.
 PROXY_TIMEOUT_SECONDS: float | None = 330.0
 ADDRESS_DOMAIN: str | None = None
@@ -28,6 +29,11 @@ def public_url(env: Env, port: int) -> str | None:
 def data_dir(env: Env) -> str:
     """The network volume, which is mounted elsewhere than in a pod."""
     return "/runpod-volume/kinokit"
+
+
+def box(env: Env) -> str | None:
+    """The worker: all workers of an endpoint share its network volume."""
+    return env.get("RUNPOD_POD_ID") or env.get("HOSTNAME")
 
 
 def stop(env: Env) -> Stop:

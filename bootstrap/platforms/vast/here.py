@@ -7,6 +7,7 @@ from bootstrap.platforms.base import Env, Stop, StopRequest, no_direct_port
 NAME = "vast"
 TITLE = "Vast.ai"
 IS_RENTED = True
+IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = None  # ports are mapped as they are
 ADDRESS_DOMAIN: str | None = None
 SETTINGS = {"token": "OPEN_BUTTON_TOKEN"}  # the Open button opens the page with ?token= and this value
@@ -33,6 +34,11 @@ def public_url(env: Env, port: int) -> str | None:
 def data_dir(env: Env) -> str:
     """The container's disk survives a stop; a volume, when there is one, is mounted at the same place."""
     return f"{env.get('DATA_DIRECTORY', '/workspace').rstrip('/') or '/workspace'}/kinokit"
+
+
+def box(env: Env) -> str | None:
+    """The instance; a volume may outlive it and be rented with the next."""
+    return env.get("CONTAINER_ID") or env.get("VAST_CONTAINERLABEL")
 
 
 def stop(env: Env) -> Stop:

@@ -6,14 +6,16 @@ ENVIRONMENT = {"TOY_BOX": "abc", "TOY_PORT_8000": "9000"}
 OFFERS = [{"id": "toy-1", "gpu": "H200", "gib": 141, "dollars": 2.5}]
 
 HERE = """
-from bootstrap.platforms.base import Env, Stop
+from bootstrap.platforms.base import Env, Stop, alone
 
 NAME = "toy-cloud"
 TITLE = "Toy Cloud"
 IS_RENTED = True
+IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = 45.0
 ADDRESS_DOMAIN: str | None = ".toy.example"
 SETTINGS = {"model": "TOY_MODEL"}
+box = alone
 
 
 def is_here(env: Env) -> bool:
