@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
-from bootstrap import yaml_errors
+from bootstrap import certificates, yaml_errors
 from bootstrap.choose import consistency
 from bootstrap.choose import family as families
 from bootstrap.choose.family import Family
@@ -128,7 +129,8 @@ def _downloaded(url: str) -> str:
             f"a manifest's address must begin with https://, got {url}", fix="use https, or a local path"
         )
     try:
-        answer = httpx.get(url, timeout=20, follow_redirects=True)
+        trusted = certificates.trusting(os.environ)
+        answer = httpx.get(url, timeout=20, follow_redirects=True, verify=trusted)
         answer.raise_for_status()
     except ImportError as error:  # httpx knows no SOCKS proxy by itself
         raise KitError(

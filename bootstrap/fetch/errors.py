@@ -50,7 +50,7 @@ def _of_network(error: OSError, origin: Origin) -> TryAgain | KitError:
         return KitError(
             f"the certificate of {origin} is not trusted: {error.verify_message}",
             fix="check the clock and the ca-certificates of this box; behind a proxy that inspects TLS, set"
-            " SSL_CERT_FILE to its certificate",
+            " SSL_CERT_FILE to its certificate (beside it the system's are trusted as before)",
         )
     if isinstance(error, socket.gaierror):
         return TryAgain(f"the name {origin.host} cannot be resolved")

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bootstrap import certificates
 from bootstrap.choose.manifest import Source
 from bootstrap.errors import KitError
 from bootstrap.fetch.located import Located
@@ -70,6 +71,7 @@ def _attempt(
         [sys.executable, "-m", "bootstrap.fetch.external_process"],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env={**os.environ, **certificates.for_other_programs(os.environ)},  # proxies are read as here
     )
     assert child.stdin is not None and child.stderr is not None
     child.stdin.write(json.dumps(order).encode())  # not as arguments: others on the box can read those

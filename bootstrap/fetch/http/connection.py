@@ -13,8 +13,8 @@ import struct
 import time
 from collections.abc import Mapping
 
-from bootstrap import __version__
-from bootstrap.fetch.http import certificates, dial, proxies, proxy_failed, tunnels
+from bootstrap import __version__, certificates
+from bootstrap.fetch.http import dial, proxies, proxy_failed, tunnels
 from bootstrap.fetch.http.head import Broken, Head, parse
 from bootstrap.fetch.http.origin import Origin
 from bootstrap.fetch.http.proxies import Proxy

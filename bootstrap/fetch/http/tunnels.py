@@ -8,8 +8,8 @@ import ssl
 import threading
 from contextlib import suppress
 
-from bootstrap import __version__
-from bootstrap.fetch.http import certificates, dial, socks
+from bootstrap import __version__, certificates
+from bootstrap.fetch.http import dial, socks
 from bootstrap.fetch.http.head import parse
 from bootstrap.fetch.http.origin import Origin
 from bootstrap.fetch.http.proxies import Proxy

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap import certificates
 from bootstrap.choose.manifest import Source
 from bootstrap.errors import KitError
 from bootstrap.fetch import digest
-from bootstrap.fetch.http import certificates
 from tests import hub
 from tests.bootstrap.fetch.conftest import BIG, FILES, MIB, QUICK, Model, manifest_of, noise
 from tests.hub import Hub, answers

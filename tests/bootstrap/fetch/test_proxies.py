@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap import certificates
 from bootstrap.errors import KitError
-from bootstrap.fetch.http import certificates, proxies
+from bootstrap.fetch.http import proxies
 from bootstrap.fetch.http.origin import Origin
 from tests import hub
 from tests.bootstrap.fetch.conftest import BIG, MIB, Model, manifest_of, no_cache, noise
