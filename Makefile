@@ -29,7 +29,7 @@ up: ## Start the service and print its address; ends with Ctrl-C, or DETACH=1. R
 	@scripts/up.sh
 
 up-native: install
-	@exec $(KINOKIT) up $(up_flags) $(flags)
+	@KINOKIT_COMMAND="make$(if $(DATA_DIR), DATA_DIR=$(DATA_DIR))" exec $(KINOKIT) up $(up_flags) $(flags)
 
 down: ## End the service of this data directory
 	@scripts/composed.sh down; code=$$?; [ $$code != 9 ] && exit $$code; $(KINOKIT) down $(flags)

@@ -256,6 +256,7 @@ OTHERS = frozenset(
     f"{PREFIX}{name}"
     for name in (
         "CONFIG",
+        "COMMAND",
         "HOME",
         "LOGGING",
         "CONTAINER",

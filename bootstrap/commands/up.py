@@ -82,12 +82,34 @@ def up(
     given = {name: value for name, value in flags.items() if value is not None}
     chosen = location.settled(settings.load(given, os.environ, config).settings, os.environ)
     assert chosen.data_dir is not None, "settled"
+    if _runs_already(chosen):
+        return
     if not location.of(chosen, os.environ).platform.IS_SHORT_LIVED:
         volume.adopt(chosen.data_dir)
     if chosen.detach:
         start_detached(chosen)
     else:
         become(chosen)
+
+
+def _runs_already(chosen: Settings) -> bool:
+    """Whether this very service runs in the data directory; then its link is all that was wanted.
+
+    Raises:
+        KitError: another model or service runs there.
+    """
+    assert chosen.data_dir is not None, "settled"
+    record = data_directory.running(chosen.data_dir)
+    if not record or not {"url", "model", "service"} <= record.keys():
+        return False
+    if (record["model"], record["service"]) != (chosen.model, chosen.service):
+        raise KitError(
+            f"kinokit already runs {record['model']} as {record['service']} in {chosen.data_dir},"
+            f" not {chosen.model} as {chosen.service}: {record['url']}",
+            fix=f"end it first with `{_typed('down')}`, or choose another --data-dir and --port",
+        )
+    typer.echo(f"already running: {_link(record)}")
+    return True
 
 
 def become(chosen: Settings) -> NoReturn:
@@ -134,14 +156,27 @@ def start_detached(chosen: Settings) -> None:
         time.sleep(0.05)
     raise KitError(
         f"the service did not answer within {ANSWER_SECONDS:.0f} s (process {process.pid})",
-        fix="read `kinokit logs`, or end it with `kinokit down`",
+        fix=f"read `{_typed('logs')}`, or end it with `{_typed('down')}`",
     )
 
 
 def _tell(record: dict[str, Any]) -> None:
-    token = Path(record["token_file"]).read_text().split()[0]
-    typer.echo(f"{record['url']}/?token={token}" if record["auth"] else f"{record['url']}/")
-    typer.echo(f"kinokit runs in the background (process {record['pid']}): kinokit status, logs, down")
+    typer.echo(_link(record))
+    commands = ", ".join(_typed(name) for name in ("status", "logs", "down"))
+    typer.echo(f"it runs in the background (process {record['pid']}): {commands}")
+
+
+def _link(record: dict[str, Any]) -> str:
+    """The address that signs in whoever opens it."""
+    if not record["auth"]:
+        return f"{record['url']}/"
+    return f"{record['url']}/?token={Path(record['token_file']).read_text().split()[0]}"
+
+
+def _typed(command: str) -> str:
+    """A command as this user types it: make hides where the program lies and which directory it uses."""
+    begin = os.environ.get(f"{settings.PREFIX}COMMAND", "kinokit")
+    return f"{begin} {command}"
 
 
 def _past_choice(data_dir: Path, started_at: float) -> bool:
@@ -179,7 +214,7 @@ def _ended(process: subprocess.Popen[str], data_dir: Path) -> KitError:
     else:
         error = KitError(
             f"the agent ended with exit code {process.returncode}: {output[-1500:]}",
-            fix="read `kinokit logs`",
+            fix=f"read `{_typed('logs')}`",
         )
     error.exit_code = process.returncode or 1
     return error

@@ -133,10 +133,20 @@ def test_batch_makes_the_rest_when_one_photo_is_bad_and_resumes(kit: Booted, tmp
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()} == written
 
 
-def test_a_second_kit_in_the_same_folder_is_refused_with_the_address_of_the_first(kit: Booted) -> None:
-    done = kit.run(*kit.up_arguments())
+def test_the_same_command_again_prints_the_link_of_what_runs(kit: Booted) -> None:
+    token = (kit.data_dir / "token").read_text().strip()
+    for arguments in (kit.up_arguments(), [*kit.up_arguments(), "--detach"]):
+        done = kit.run(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("already running: http://")
+        assert done.stdout.endswith(f":{kit.port}/?token={token}\n")
+
+
+def test_another_model_in_the_same_folder_is_refused_with_what_runs(kit: Booted) -> None:
+    done = kit.run("up", "--model", "svd", "--service", "api", "--port", str(kit.port))
     assert done.returncode == 1
-    assert "already running" in done.stderr
+    assert "already runs demo as api" in done.stderr
+    assert "not svd as api" in done.stderr
     assert f":{kit.port}" in done.stderr
 
 
