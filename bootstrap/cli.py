@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from bootstrap import __version__
 from bootstrap.errors import KitError
 
 # name: module, what it offers (a function or an application), one line for the list of commands
@@ -59,16 +60,30 @@ class Commands(TyperGroup):
         return typer.main.get_command(alone)
 
 
+def _show_version(asked: bool) -> None:
+    """Show the kit's version."""
+    if asked:
+        typer.echo(f"kinokit {__version__}")
+        raise typer.Exit
+
+
 def application(group: type[TyperGroup]) -> typer.Typer:
     app = typer.Typer(
         cls=group,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         help="Paste one line on a rented GPU; get a video studio and a video API.",
     )
-    app.callback()(lambda: None)
+    app.callback()(_options)
     return app
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """What every command has before its name."""
 
 
 def run(group: type[TyperGroup] = Commands) -> None:

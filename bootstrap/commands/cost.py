@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -18,6 +20,7 @@ def cost(
     kwh: Annotated[
         float | None, typer.Option(min=0, help="Dollars of a kilowatt-hour where you live.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Compare what the same clips cost rented, on an own machine, and from commercial APIs."""
     manifest = reading.load(model)
@@ -31,6 +34,10 @@ def cost(
             fix=f"known are {known}; an own manifest says it with clip_seconds",
         )
     rows = comparison.rows(manifest, clips, prices.load(), comparison.load(), kwh)
+    if as_json:
+        document = {"model": manifest.name, "clips": clips, "rows": [asdict(row) for row in rows]}
+        typer.echo(json.dumps(document, indent=2))
+        return
     length = comparison.clip_length(manifest)
     typer.echo(f"{clips} clips of {length:.1f} s with {manifest.title}\n")
     typer.echo(table(rows))

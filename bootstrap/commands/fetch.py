@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +32,9 @@ def fetch(
     connections: Annotated[
         int | None, typer.Option(min=1, max=256, help="How many at once; else as many as help.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The result for programs; what happens meanwhile goes to stderr.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
 ) -> None:
     """Download a model's files and verify them, or go on where a download stopped."""
@@ -38,12 +43,36 @@ def fetch(
     store = volume.models(location.of(chosen, os.environ).data_dir)
     wanted = reading.load(chosen.model)
     token = chosen.hf_token.get_secret_value() if chosen.hf_token else fetching.saved_token()
-    terminal = Terminal(sys.stdout)
+    terminal = Terminal(sys.stderr if as_json else sys.stdout)
     terminal.say(f"licence: {text.licence(wanted.licence, token_missing=token is None)}")
     missing = fetching.missing_bytes(wanted, store=store)
     terminal.say(
         f"{wanted.title}: {missing / 1e9:.2f} of {wanted.download_bytes / 1e9:.2f} GB are to be fetched"
     )
+    try:
+        fetching.fetch(
+            wanted,
+            store=store,
+            token=token,
+            endpoint=chosen.hf_endpoint,
+            mirrors=chosen.mirrors,
+            downloader=downloader,
+            verify=chosen.verify,
+            connections=connections,
+            report=_reporter(terminal),
+        )
+    except KeyboardInterrupt:
+        terminal.say("stopped: what has arrived is kept, and the same command goes on from there")
+        raise
+    place = fetching.home(wanted, store=store)
+    terminal.say(f"all {len(wanted.files)} files are verified: {place}")
+    if as_json:
+        sizes = {"files": len(wanted.files), "bytes": wanted.download_bytes, "fetched_bytes": missing}
+        typer.echo(json.dumps({"model": wanted.name, **sizes, "place": str(place)}, indent=2))
+
+
+def _reporter(terminal: Terminal) -> Callable[[Progress], None]:
+    """Each note once, and one live line."""
     notes: set[str] = set()
 
     def report(progress: Progress) -> None:
@@ -52,19 +81,7 @@ def fetch(
             terminal.say(f"note: {progress.note}")
         terminal.live(running({"name": "fetch", **{key: getattr(progress, key) for key in SHOWN}}))
 
-    fetching.fetch(
-        wanted,
-        store=store,
-        token=token,
-        endpoint=chosen.hf_endpoint,
-        mirrors=chosen.mirrors,
-        downloader=downloader,
-        verify=chosen.verify,
-        connections=connections,
-        report=report,
-    )
-    place = fetching.home(wanted, store=store)
-    terminal.say(f"all {len(wanted.files)} files are verified: {place}")
+    return report
 
 
 SHOWN = ("bytes_done", "bytes_total", "bytes_per_second", "eta_seconds")

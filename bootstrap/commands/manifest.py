@@ -24,10 +24,15 @@ app = typer.Typer(name="manifest", help="Check manifests, and fill in their hash
 @app.command()
 def check(
     manifest: Annotated[str, typer.Argument(help="A path, an https URL, or a shipped model's name.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Read a manifest and tell every mistake of it, each with its line."""
     read = reading.load(manifest)
     unknown = locking.unknown_hashes(read)
+    if as_json:
+        sizes = {"files": len(read.files), "bytes": read.download_bytes}
+        typer.echo(json.dumps({"name": read.name, **sizes, "without_hash": list(unknown)}, indent=2))
+        return
     typer.echo(f"{read.name}: {len(read.files)} files, {text.size(read.download_bytes)}, no mistakes")
     if unknown:
         typer.echo(

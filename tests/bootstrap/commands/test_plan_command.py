@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from bootstrap import fetch
+from bootstrap import __version__, fetch
 from bootstrap.choose import prices, reading
 from bootstrap.choose.refusal import NoFit
 from bootstrap.cli import app
@@ -208,6 +208,26 @@ def test_manifest_check_and_schema() -> None:
     assert "no mistakes" in run("manifest", "check", "wan22").stdout
     assert "kinokit manifest lock svd-xt-1-1" in run("manifest", "check", "svd-xt-1-1").stdout
     assert json.loads(run("manifest", "schema").stdout)["title"] == "kinokit model manifest"
+
+
+def test_programs_read_what_people_see() -> None:
+    checked = json.loads(run("manifest", "check", "svd-xt-1-1", "--json").stdout)
+    assert checked["name"] == "svd-xt-1-1"
+    assert checked["without_hash"]
+    compared = json.loads(run("cost", "--model", "wan22", "--clips", "7", "--json").stdout)
+    assert (compared["model"], compared["clips"]) == ("wan22", 7)
+    assert {row["way"] for row in compared["rows"]} == {"rent", "own", "api"}
+
+
+def test_the_version_is_shown() -> None:
+    assert run("--version").stdout == f"kinokit {__version__}\n"
+
+
+def test_a_shell_completes_commands_and_their_options() -> None:
+    for typed, position, wanted in (("kinokit pl", 1, "plan"), ("kinokit up --mo", 2, "--model")):
+        env = {"_KINOKIT_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(position)}
+        done = CliRunner(env=env).invoke(app, prog_name="kinokit")
+        assert done.stdout.split() == [wanted]
 
 
 def test_prices_are_dated_ranges() -> None:
