@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bootstrap import __version__, detect, fetch, settings
-from bootstrap.choose import catalogue, reading
+from bootstrap.choose import catalogue, prices, reading
 from bootstrap.choose.catalogue import Entry
 from bootstrap.choose.profile import Verdict
 from bootstrap.commands import text
 from bootstrap.detect import threads, whatif
 from bootstrap.detect.machine import Machine
 from bootstrap.errors import KitError
-from bootstrap.launch import forecast, history, location
+from bootstrap.launch import forecast, history, location, packages
 from bootstrap.launch.forecast import Forecast
 from bootstrap.launch.location import Location
 from bootstrap.settings import Settings
@@ -31,11 +31,14 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     gpu: Annotated[
         list[str] | None,
-        typer.Option(help="What if: a GPU as 24gib:8.9, or 20/24gib:8.9 with 20 free; once for each; none."),
+        typer.Option(
+            help="What if: a GPU as 'RTX 4090', 24gib:8.9, or 20/24gib:8.9 with 20 free; once for each; none."
+        ),
     ] = None,
     ram: Annotated[str | None, typer.Option(help="What if: host memory, e.g. 64gib.")] = None,
     disk: Annotated[str | None, typer.Option(help="What if: free disk, e.g. 100gib.")] = None,
     cpus: Annotated[float | None, typer.Option(help="What if: CPU cores.")] = None,
+    pcie: Annotated[str | None, typer.Option(help="What if: the GPU's link, e.g. 4x16 or 3x1.")] = None,
     profile: Annotated[str | None, typer.Option(help="Judge this profile alone.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where models and clips are kept.")] = None,
     platform: Annotated[str | None, typer.Option(help="Take this marketplace as given.")] = None,
@@ -50,7 +53,9 @@ def plan(
     chosen = settings.load(flags, os.environ, config).settings
     here = location.of(chosen, os.environ)
     machine = detect.read_machine(os.environ, here.data_dir, is_rented=here.platform.IS_RENTED)
-    machine = whatif.machine(machine, gpus=gpu or (), ram=ram, disk=disk, cpus=cpus)
+    machine = whatif.machine(
+        machine, gpus=[_described(each) for each in gpu or ()], ram=ram, disk=disk, cpus=cpus, pcie=pcie
+    )
     wanted = reading.load(chosen.model)
     names = [each.name for each in wanted.profiles]
     if chosen.profile is not None and chosen.profile not in names:
@@ -59,7 +64,9 @@ def plan(
         )
     missing = fetch.missing_in(here.data_dir)
     judged = catalogue.entry(wanted, machine, missing, profile=chosen.profile)
-    said = _forecast(judged, machine, here, link, price if price is not None else chosen.hourly_cost)
+    dollars = price if price is not None else chosen.hourly_cost
+    said = _forecast(judged, machine, here, link, dollars, chosen.service)
+    machine = replace(machine, findings=(*machine.findings, *(forecast.findings(said) if said else ())))
     refusal = None if judged.choice.profile else catalogue.refusal(judged, machine, missing)
     if as_json:
         document = _document(judged, machine, here, chosen, refusal)
@@ -72,19 +79,30 @@ def plan(
         raise refusal
 
 
+def _described(gpu: str) -> str:
+    """A card of the price list by its memory and capability, so that its name alone will do."""
+    card = next((each for each in prices.load().gpus if each.name.lower() == gpu.strip().lower()), None)
+    if card is None:
+        return gpu
+    free = card.vram_gib * prices.USABLE_SHARE
+    return f"{free:g}/{card.vram_gib:g}gib:{card.compute_capability:.1f}:{card.name}"
+
+
 def _forecast(
-    judged: Entry, machine: Machine, here: Location, link: str | None, price: float | None
+    judged: Entry, machine: Machine, here: Location, link: str | None, price: float | None, service: str
 ) -> Forecast | None:
     """None when nothing fits: there is nothing to wait for."""
     profile = judged.choice.profile
     given = forecast.link(link) if link else None
     if profile is None:
         return None
-    on_gpu = profile.needs.device == "cuda" and bool(machine.gpus)
+    files = packages.missing_files(service, with_gpu=bool(machine.gpus))
     return forecast.predict(
         judged.manifest,
+        profile,
+        forecast.Host.of(machine, judged),
         missing_bytes=0 if judged.manifest.source.folder else judged.missing_bytes,
-        gpu=machine.gpus[0].name if on_gpu else None,
+        packages_bytes=forecast.packages_bytes(file.name for file in files),
         link_bytes_per_second=given,
         dollars_per_hour=price,
         boots=history.last(here.data_dir),
@@ -123,6 +141,8 @@ def _document(
         },
         "profiles": [_verdict_document(verdict) for verdict in choice.verdicts],
         "disk_problem": choice.disk_problem,
+        "idle_gpus": choice.idle_gpus,
+        "passed_over": choice.passed_over,
         "refusal": {"problem": refusal.problem, "fix": refusal.fix} if refusal else None,
     }
 
@@ -159,13 +179,11 @@ def _lines(judged: Entry, machine: Machine, here: Location, chosen: Settings) ->
     lines = text.table(rows)
     lines += [line for finding in machine.findings for line in text.finding(finding)]
     lines.append("")
-    taken = False
     for verdict in choice.verdicts:
-        is_taken = verdict.fits and not taken and choice.profile is not None
-        taken = taken or verdict.fits
-        lines += text.verdict(verdict, is_taken=is_taken)
+        lines += text.verdict(verdict, is_taken=verdict.profile == choice.profile)
     if choice.profile is not None:
-        lines += ["", _conclusion(judged, machine)]
+        lines += ["", *text.wrapped(_conclusion(judged, machine))]
+        lines += [line for why in (choice.passed_over, choice.idle_gpus) if why for line in text.wrapped(why)]
     return lines
 
 

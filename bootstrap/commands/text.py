@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from bootstrap.choose.catalogue import Entry
@@ -12,22 +13,35 @@ from bootstrap.launch.forecast import Forecast
 from bootstrap.launch.location import Location
 
 UNKNOWN = "not known"
+COLUMNS = 80
 
 
-def table(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Two columns; a name is written once for the rows that share it."""
+def table(rows: Sequence[tuple[str, str]], *, columns: int = COLUMNS) -> list[str]:
+    """Two columns; a name is written once for the rows that share it, and a long value goes on below."""
     width = max(len(name) for name, _ in rows)
     written = ""
     lines = []
     for name, value in rows:
-        lines.append(f"{name if name != written else '':<{width}}  {value}")
+        lines += wrapped(value, first=f"{name if name != written else '':<{width}}  ", columns=columns)
         written = name
     return lines
 
 
+def wrapped(text: str, *, first: str = "", columns: int = COLUMNS) -> list[str]:
+    """Lines that fit the terminal, the next ones below the text of the first. An address is never broken."""
+    return textwrap.wrap(
+        text,
+        columns,
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]
+
+
 def machine_rows(machine: Machine) -> list[tuple[str, str]]:
     """Everything that was detected; what could not be read is said to be not known."""
-    rows = [("gpu", _gpu(gpu)) for gpu in machine.gpus] or [("gpu", "none")]
+    rows = [("gpu", line) for gpu in machine.gpus for line in _gpu(gpu)] or [("gpu", "none")]
     if machine.driver_version:
         cuda = f"CUDA up to {_version(machine.cuda_version)}" if machine.cuda_version else "CUDA not known"
         rows.append(("driver", f"{machine.driver_version}, {cuda}"))
@@ -36,6 +50,13 @@ def machine_rows(machine: Machine) -> list[tuple[str, str]]:
     rows.append(("cpu", f"{quota}{machine.cpu_visible or UNKNOWN} cores visible{pids}"))
     free = f", {size(machine.ram_available_bytes)} free" if machine.ram_available_bytes else ""
     rows.append(("memory", f"{size(machine.ram_limit_bytes)}{free}"))
+    if machine.granted_share and machine.gpus_of_host:
+        here = round(machine.granted_share * machine.gpus_of_host)
+        rows.append(
+            ("memory", f"granted for {here} of the host's {machine.gpus_of_host} GPUs, as the cores are")
+        )
+    if machine.swap_bytes:
+        rows.append(("memory", f"{size(machine.swap_bytes)} of swap, which no model may use"))
     rate = machine.disk_write_bytes_per_second
     wrote = f", writes {rate / 1e6:.0f} MB/s" if rate else ""
     rows.append(("disk", f"{size(machine.disk_free_bytes)} free{wrote} at {machine.disk_path or UNKNOWN}"))
@@ -75,7 +96,8 @@ def download(entry: Entry) -> str:
 
 
 def finding(finding: Finding) -> list[str]:
-    return [f"! {finding.problem} ({finding.code})", f"  fix: {finding.fix}"]
+    problem = wrapped(f"{finding.problem} ({finding.code})", first="! ")
+    return problem + wrapped(f"fix: {finding.fix}", first="  ")
 
 
 def verdict(verdict: Verdict, *, is_taken: bool) -> list[str]:
@@ -83,7 +105,8 @@ def verdict(verdict: Verdict, *, is_taken: bool) -> list[str]:
     profile = verdict.profile
     mark = "->" if is_taken else "ok" if verdict.fits else "no"
     unmeasured = "" if profile.measured or profile.needs.device == "cpu" else " (not measured yet)"
-    return [f"{mark} {profile.name}: {profile.title}{unmeasured}", f"     {'; '.join(verdict.reasons)}"]
+    lines = wrapped(f"{profile.name}: {profile.title}{unmeasured}", first=f"{mark} ")
+    return lines + wrapped("; ".join(verdict.reasons), first="     ")
 
 
 def forecast(said: Forecast) -> list[str]:
@@ -94,20 +117,39 @@ def forecast(said: Forecast) -> list[str]:
             "link",
             f"{link}, {said.basis['link']}" if said.link_bytes_per_second else f"{link}: give --link 1gbit",
         ),
-        ("download", _seconds(said.download_seconds)),
+        ("download", _download(said)),
         ("load", f"{_seconds(said.load_seconds)} ({said.basis['load']})"),
         ("ready", f"{_seconds(said.ready_seconds)} after the command"),
         ("first clip", _first_clip(said)),
     ]
+    if said.clip_seconds is not None:
+        rows.append(("a clip", _clip(said, said.clip_seconds)))
     if said.dollars is not None:
         rows.append(("cost", f"${said.dollars:.3f} until the first clip is there"))
-    return ["", "forecast", *(f"  {line}" for line in table(rows))]
+    return ["", "forecast", *(f"  {line}" for line in table(rows, columns=COLUMNS - 2))]
+
+
+def _download(said: Forecast) -> str:
+    parts = [_seconds(said.download_seconds)]
+    if said.packages_bytes:
+        parts.append(f"{size(said.packages_bytes)} of Python packages included")
+    if said.basis["download"] == "the disk's rate":
+        parts.append("which is what the disk takes")
+    return ", ".join(parts)
 
 
 def _first_clip(said: Forecast) -> str:
     if said.first_clip_seconds is None:
-        return f"{UNKNOWN}: this model was not measured on this machine"
+        return f"{UNKNOWN}: nobody measured this model on this card"
     return f"{_seconds(said.first_clip_seconds)} ({said.basis['first_clip']})"
+
+
+def _clip(said: Forecast, seconds: float) -> str:
+    """What each one after the first takes and costs, and what of it the link to the card adds."""
+    money = f", ${said.clip_dollars:.4f}" if said.clip_dollars is not None else ""
+    waits = said.clip_link_seconds or 0.0
+    link = f", {_seconds(waits)} of it because of {said.pcie}" if waits >= 0.1 else ""
+    return f"{_seconds(seconds)}{money}{link} ({said.basis['clip']})"
 
 
 def _seconds(seconds: float | None) -> str:
@@ -125,11 +167,19 @@ def size(count: int | None) -> str:
     return f"{count / 1024**2:.0f} MiB"
 
 
-def _gpu(gpu: Gpu) -> str:
+def _gpu(gpu: Gpu) -> list[str]:
+    """The card and its memory; how fast it can be fed, where that is known."""
     capability = _version(gpu.compute_capability) if gpu.compute_capability else UNKNOWN
-    watts = f", {gpu.power_limit_watts:.0f} W" if gpu.power_limit_watts else ""
     memory = f"{size(gpu.vram_free_bytes)} of {size(gpu.vram_total_bytes)} free"
-    return f"{gpu.name}, {memory}, compute capability {capability}{watts}"
+    way = []
+    if gpu.pcie:
+        way.append(f"{gpu.pcie}, about {gpu.pcie.bytes_per_second / 1e9:.1f} GB/s")
+    if gpu.compute_share is not None and gpu.compute_share < 1:
+        way.append(f"{gpu.compute_share:.0%} of the card's multiprocessors")
+    if gpu.power_limit_watts:
+        way.append(f"{gpu.power_limit_watts:.0f} W")
+    lines = [f"{gpu.name}, {memory}, compute capability {capability}"]
+    return [*lines, ", ".join(way)] if way else lines
 
 
 def _version(pair: tuple[int, int] | None) -> str:

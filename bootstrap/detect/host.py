@@ -53,5 +53,13 @@ def shared_memory_bytes(folder: Path = Path("/dev/shm")) -> int | None:  # noqa:
     return disk.free_bytes(folder) if folder.is_dir() else None
 
 
+def container_started_at() -> float | None:
+    """Seconds since the epoch: of its first process, which outside of containers is the machine's."""
+    try:
+        return psutil.Process(1).create_time()
+    except psutil.Error:
+        return None
+
+
 def numa_nodes(sys: Path) -> int | None:
     return len(list((sys / "devices/system/node").glob("node[0-9]*"))) or None

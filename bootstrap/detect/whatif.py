@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bootstrap.detect.machine import GIB, Gpu, Machine
+from bootstrap.detect.machine import GIB, Gpu, Machine, PcieLink
 from bootstrap.errors import KitError
 
 UNITS = {"gib": GIB, "gb": 10**9, "mib": 1024**2, "mb": 10**6, "tib": 1024 * GIB, "tb": 10**12, "": GIB}
@@ -19,6 +19,7 @@ def machine(
     ram: str | None = None,
     disk: str | None = None,
     cpus: float | None = None,
+    pcie: str | None = None,
 ) -> Machine:
     """The real machine with the given parts replaced.
 
@@ -35,17 +36,30 @@ def machine(
             findings=(),
         )
     if ram is not None:
-        changed = replace(changed, ram_limit_bytes=size(ram, "--ram"), ram_available_bytes=size(ram, "--ram"))
+        count = size(ram, "--ram")
+        changed = replace(changed, ram_limit_bytes=count, ram_available_bytes=count, granted_share=None)
     if disk is not None:
         changed = replace(changed, disk_free_bytes=size(disk, "--disk"))
     if cpus is not None:
         changed = replace(changed, cpu_quota=cpus, cpu_visible=max(1, round(cpus)))
+    if pcie is not None:
+        link = pcie_link(pcie)
+        changed = replace(changed, gpus=tuple(replace(each, pcie=link) for each in changed.gpus))
     return changed
 
 
+def pcie_link(text: str) -> PcieLink:
+    """Generation and lanes of "3x1"."""
+    match = re.fullmatch(r"\s*(?:gen|PCIe)?\s*([1-9])(?:\.0)?\s*x\s*(1|2|4|8|16|32)\s*", text, re.IGNORECASE)
+    if match is None:
+        raise KitError(f"--pcie {text!r} is no link", fix="write generation and lanes as 4x16 or 3x1")
+    return PcieLink(int(match[1]), int(match[2]))
+
+
 def gpu(text: str, number: int = 0) -> Gpu:
-    """One GPU from "FREE[/TOTAL]:CAPABILITY", e.g. "24gib:8.9"; the capability may be left out."""
-    memory, _, capability = text.partition(":")
+    """One GPU from "FREE[/TOTAL]:CAPABILITY:NAME", e.g. "24gib:8.9"; the last two may be left out."""
+    memory, _, rest = text.partition(":")
+    capability, _, name = rest.partition(":")
     free, _, total = memory.partition("/")
     unit = re.sub(r"[\d.\s]", "", total)
     total_bytes = size(total or free, "--gpu")
@@ -57,7 +71,7 @@ def gpu(text: str, number: int = 0) -> Gpu:
         )
     return Gpu(
         uuid=f"WHAT-IF-{number}",
-        name=f"a GPU with {total_bytes / GIB:g} GiB",
+        name=name or f"a GPU with {total_bytes / GIB:g} GiB",
         vram_total_bytes=total_bytes,
         vram_free_bytes=min(free_bytes, total_bytes),
         compute_capability=(int(match[1]), int(match[2])) if match else None,

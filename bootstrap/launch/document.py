@@ -78,6 +78,14 @@ class BootDocument:
     def find(self, findings: tuple[Finding, ...]) -> None:
         self.set(findings=[{"code": f.code, "problem": f.problem, "fix": f.fix} for f in findings])
 
+    def find_more(self, *findings: Finding) -> None:
+        """Beside those that are there; one of the same code takes the earlier one's place."""
+        with self._lock:
+            new = [{"code": f.code, "problem": f.problem, "fix": f.fix} for f in findings]
+            codes = {each["code"] for each in new}
+            kept = [each for each in self._document["findings"] if each["code"] not in codes]
+            self.set(findings=[*kept, *new])
+
     def begin(self, phase: str, detail: str | None = None) -> None:
         if phase in TIMED:
             before = PHASES.index(phase) - 1

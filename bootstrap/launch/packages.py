@@ -30,6 +30,11 @@ def requirement_file(group: str, *, with_gpu: bool) -> Path:
     return REQUIREMENTS / f"{name}.txt"
 
 
+def missing_files(service: str, *, with_gpu: bool) -> list[Path]:
+    """The pinned files of the groups that are missing."""
+    return [requirement_file(group, with_gpu=with_gpu) for group in missing(service)]
+
+
 def install(files: Sequence[Path], *, report: Callable[[str], None], options: Sequence[str] = ()) -> None:
     """Install requirement files, telling what is being fetched line by line.
 

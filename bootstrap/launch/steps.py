@@ -13,7 +13,7 @@ from bootstrap.choose import catalogue, reading
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.refusal import found
-from bootstrap.detect import threads
+from bootstrap.detect import host, threads
 from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
 from bootstrap.fetch import Progress
@@ -66,8 +66,9 @@ class Boot:
 
     def detect(self) -> Machine:
         with self._phase("detect"):
-            is_rented = location.of(self.settings, self.env).platform.IS_RENTED
-            machine = detect.read_machine(self.env, self.data_dir, is_rented=is_rented, probe_disk=True)
+            machine = detect.read_machine(
+                self.env, self.data_dir, is_rented=self._is_rented(), probe_disk=True
+            )
             self.document.find(machine.findings)
             self.document.end("detect", found(machine))
         return machine
@@ -103,16 +104,27 @@ class Boot:
     def predict(self, model: Manifest, chosen: catalogue.Entry, machine: Machine) -> None:
         """Made before the download, so that the timeline can show it against what it was."""
         profile = chosen.choice.profile
-        on_gpu = profile is not None and profile.needs.device == "cuda" and bool(machine.gpus)
+        assert profile is not None, "a boot goes on only with a profile"
+        files = packages.missing_files(self.settings.service, with_gpu=bool(machine.gpus))
         predicted = forecast.predict(
             model,
+            profile,
+            forecast.Host.of(machine, chosen, self._before_seconds()),
             missing_bytes=0 if model.source.folder else chosen.missing_bytes,
-            gpu=machine.gpus[0].name if on_gpu else None,
-            link_bytes_per_second=None,
+            packages_bytes=forecast.packages_bytes(file.name for file in files),
             dollars_per_hour=self.settings.hourly_cost,
             boots=history.last(self.data_dir),
         )
         self.document.set(prediction=asdict(predicted))
+        self.document.find_more(*forecast.findings(predicted))
+
+    def _before_seconds(self) -> float | None:
+        """From the container's start to the command: a rented box is paid from then on, or earlier."""
+        started_at = host.container_started_at() if self._is_rented() else None
+        return None if started_at is None else max(0.0, self.document.snapshot()["started_at"] - started_at)
+
+    def _is_rented(self) -> bool:
+        return location.of(self.settings, self.env).platform.IS_RENTED
 
     def _choose(self, model: Manifest, machine: Machine) -> catalogue.Entry:
         names = [profile.name for profile in model.profiles]

@@ -135,7 +135,7 @@ def test_the_text_shows_machine_platform_profiles_licence_and_download() -> None
         "4.2 GiB, 9 files",
         "-> ",
     ):
-        assert told in result.stdout
+        assert told in " ".join(result.stdout.split())  # lines are wrapped
 
 
 def test_a_token_that_is_set_is_not_shown() -> None:
@@ -146,7 +146,27 @@ def test_a_token_that_is_set_is_not_shown() -> None:
 
 def test_what_is_not_known_is_said_to_be_not_known() -> None:
     result = run("plan", "--model", "demo", "--gpu", "24gib", *HOST)
-    assert "compute capability not known" in result.stdout
+    assert "compute capability not known" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("model", ["wan22", "wan22-i2v", "wan22-5b", "svd-xt-1-1", "demo"])
+@pytest.mark.parametrize("card", ["RTX 4090", "20/24gib:8.6:NVIDIA GeForce RTX 3090", "none"])
+def test_a_plan_fits_eighty_columns(model: str, card: str) -> None:
+    result = run("plan", "--model", model, "--gpu", card, *HOST, "--pcie", "3x1", "--price", "0.4")
+    for line in result.stdout.splitlines():
+        assert len(line) <= 80 or line.split()[-1].lstrip("(").startswith("https://"), line
+
+
+def test_a_card_by_its_name_on_a_riser() -> None:
+    arguments = ("--model", "wan22", "--gpu", "RTX 4090", "--pcie", "3x1", *HOST, "--link", "250mbit")
+    document = planned(*arguments, "--price", "0.4")
+    assert document["profile"] == "stream"
+    assert document["forecast"]["pcie"] == "PCIe 3 x1"
+    assert document["forecast"]["clip_seconds"] > 2 * 34
+    assert [each["code"] for each in document["machine"]["findings"]] == ["slow_pcie"]
+    told = " ".join(run("plan", *arguments).stdout.split())
+    for words in ("PCIe 3 x1, about 0.8 GB/s", "because of PCIe 3 x1 (predicted from an H200's)"):
+        assert words in told
 
 
 def test_an_unknown_profile_names_the_known_ones() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bootstrap.detect import whatif
-from bootstrap.detect.machine import GIB, Finding, Gpu, Machine
+from bootstrap.detect.machine import GIB, Finding, Gpu, Machine, PcieLink
 from bootstrap.errors import KitError
 
 REAL = Machine(
@@ -35,6 +35,24 @@ def test_a_gpu_is_written_as_memory_and_capability(
     gpu = whatif.gpu(text)
     assert (gpu.vram_free_bytes, gpu.vram_total_bytes) == (free * GIB, total * GIB)
     assert gpu.compute_capability == capability
+
+
+def test_a_gpu_may_have_a_name_and_a_link() -> None:
+    assert whatif.gpu("22/24gib:8.9:NVIDIA GeForce RTX 4090").name == "NVIDIA GeForce RTX 4090"
+    machine = whatif.machine(REAL, pcie="3x1", ram="64gib")
+    assert machine.gpus[0].pcie == PcieLink(3, 1)
+    assert machine.granted_share is None
+
+
+@pytest.mark.parametrize("text", ["4x16", "gen4x16", "PCIe 4.0 x16", "4 X 16"])
+def test_a_link_is_written_in_many_ways(text: str) -> None:
+    assert whatif.pcie_link(text) == PcieLink(4, 16)
+
+
+@pytest.mark.parametrize("text", ["", "fast", "x16", "4", "0x16", "4x3"])
+def test_what_is_no_link_is_told(text: str) -> None:
+    with pytest.raises(KitError, match="--pcie"):
+        whatif.pcie_link(text)
 
 
 @pytest.mark.parametrize(

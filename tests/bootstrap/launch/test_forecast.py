@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bootstrap.choose import reading
+from bootstrap.choose import catalogue, reading
 from bootstrap.cli import app
+from bootstrap.detect.machine import GIB, Gpu, Machine, PcieLink
 from bootstrap.errors import KitError
 from bootstrap.fetch.progress import FileProgress, State
 from bootstrap.launch import forecast, history, waterfall
+from bootstrap.launch.forecast import Host
 from bootstrap.launch.timeline import LOCAL, Timeline
 
 GBIT = 125e6
@@ -25,15 +27,19 @@ def boot(*spans: tuple[str, str, float, float, int | None], model: str = "wan22"
     return {"model": model, "platform": "vast", "started_at": 1000.0, "timeline": timeline.rows()}
 
 
-def predict(**changes: Any) -> forecast.Forecast:
+def card(name: str = "NVIDIA H200", *, pcie: PcieLink | None = None, share: float = 1.0) -> Gpu:
+    return Gpu(name, name, 141 * GIB, 140 * GIB, (9, 0), pcie=pcie, compute_share=share)
+
+
+def predict(profile: str = "full", host: Host | None = None, **changes: Any) -> forecast.Forecast:
     model = reading.load("wan22")
+    chosen = next(each for each in model.profiles if each.name == profile)
     given: dict[str, Any] = {
         "missing_bytes": model.download_bytes,
-        "gpu": "NVIDIA H200",
         "link_bytes_per_second": GBIT,
         "dollars_per_hour": 2.4,
     }
-    return forecast.predict(model, **(given | changes))
+    return forecast.predict(model, chosen, host or Host((card(),)), **(given | changes))
 
 
 def test_imports_and_loading_hide_behind_the_download_but_for_the_file_that_comes_last() -> None:
@@ -61,7 +67,7 @@ def said_bytes() -> int:
 def test_what_nobody_measured_is_not_known() -> None:
     said = predict(link_bytes_per_second=None)
     assert (said.download_seconds, said.ready_seconds, said.dollars) == (None, None, None)
-    assert predict(gpu="a card of tomorrow").first_clip_seconds is None
+    assert predict(host=Host((card("a card of tomorrow"),))).first_clip_seconds is None
     assert predict(dollars_per_hour=None).dollars is None
 
 
@@ -79,6 +85,78 @@ def test_an_earlier_boot_of_this_box_is_believed_more_than_the_table() -> None:
     assert (said.load_seconds, said.first_clip_seconds) == (7, 16)
     other = predict(boots=[boot(("load", "w-0", 1, 2, None), ("ready", "kit", 2, 2, None), model="svd")])
     assert other.basis["load"] == "table"
+
+
+def test_a_riser_of_one_lane_costs_seconds_and_dollars_for_each_clip() -> None:
+    """The review's example: 0.8 GB/s, 15.3 GB a step; what a plan without the link called 35 s."""
+    riser = predict("stream", Host((card("NVIDIA GeForce RTX 4090", pcie=PcieLink(3, 1)),)))
+    assert riser.clip_seconds == pytest.approx(88, abs=1)
+    assert riser.clip_link_seconds == pytest.approx(55, abs=1)
+    assert riser.clip_dollars == pytest.approx(88 / 3600 * 2.4, rel=0.02)
+    (finding,) = forecast.findings(riser)
+    assert finding.code == "slow_pcie"
+    for told in ("PCIe 3 x1", "88 s", "55 s", "$0.036 of its $0.059"):
+        assert told in finding.problem
+    slot = predict("stream", Host((card("NVIDIA GeForce RTX 4090", pcie=PcieLink(4, 16)),)))
+    assert forecast.findings(slot) == ()
+
+
+def test_loading_is_as_fast_as_the_slowest_part_of_its_way() -> None:
+    size = said_bytes()
+    assert predict(host=Host((card(pcie=PcieLink(3, 1)),))).load_seconds == pytest.approx(1 + size / 0.8e9)
+    streamed = predict("stream", Host((card(pcie=PcieLink(3, 1)),)))  # its weights stay in host memory
+    assert streamed.load_seconds == pytest.approx(1 + size / 12.7e9)
+    disk = predict(host=Host((card(),), disk_read_bytes_per_second=0.3e9), missing_bytes=0)
+    assert disk.load_seconds == pytest.approx(1 + size / 0.3e9)
+
+
+def test_a_disk_that_takes_less_than_the_link_gives_is_what_the_download_waits_for() -> None:
+    said = predict(host=Host((card(),), disk_write_bytes_per_second=20e6))
+    assert said.download_seconds == pytest.approx(said_bytes() / 20e6 * 1.05)
+    assert said.basis["download"] == "the disk's rate"
+
+
+def test_packages_and_the_time_before_the_command_count() -> None:
+    plain = predict()
+    said = predict(host=Host((card(),), before_seconds=100.0), packages_bytes=3_000_000_000)
+    assert said.download_bytes == plain.download_bytes + 3_000_000_000
+    assert said.ready_seconds == pytest.approx((plain.ready_seconds or 0) + 3e9 / GBIT * 1.05)
+    assert said.dollars == pytest.approx((plain.dollars or 0) + (3e9 / GBIT * 1.05 + 100) / 3600 * 2.4)
+
+
+@pytest.mark.parametrize(
+    ("files", "gigabytes"),
+    [
+        (["torch-cuda.txt", "gpu.txt", "ui.txt"], 3.05),
+        (["torch-cpu.txt"], 0.2),
+        (["torch-cu128.txt"], 2.8),
+        (["something-else.txt"], 0),
+        ([], 0),
+    ],
+)
+def test_packages_are_known_by_their_requirement_files(files: list[str], gigabytes: float) -> None:
+    assert forecast.packages_bytes(files) == pytest.approx(gigabytes * 1e9)
+
+
+def test_the_card_that_works_is_forecast_and_not_the_first_one() -> None:
+    small = Gpu("GPU-0", "NVIDIA GeForce RTX 3070", 8 * GIB, 7 * GIB, (8, 6))
+    large = Gpu("GPU-1", "NVIDIA GeForce RTX 4090", 24 * GIB, 23 * GIB, (8, 9), pcie=PcieLink(4, 16))
+    machine = Machine(gpus=(small, large), ram_limit_bytes=64 * GIB, ram_available_bytes=64 * GIB)
+    model = reading.load("wan22")
+    judged = catalogue.entry(model, machine, lambda manifest: manifest.download_bytes)
+    host = Host.of(machine, judged)
+    assert host.gpus == (large,)
+    assert judged.choice.profile is not None
+    said = forecast.predict(model, judged.choice.profile, host, missing_bytes=0)
+    assert said.clip_seconds == pytest.approx(34, abs=1)
+    assert said.basis["clip"] == "predicted from an H200's"
+
+
+def test_a_seventh_of_a_card_takes_seven_times_as_long_and_is_a_prediction() -> None:
+    whole, part = predict(), predict(host=Host((card(share=1 / 7),)))
+    assert part.clip_seconds == pytest.approx(7 * (whole.clip_seconds or 0))
+    assert whole.basis["clip"] == "measured on such a card"
+    assert part.basis["clip"] == "predicted from an H200's"
 
 
 def test_the_time_that_loading_waited_for_files_is_no_loading_time() -> None:
@@ -149,9 +227,7 @@ def test_what_overlaps_gets_lines_of_its_own_in_the_trace() -> None:
 
 def test_an_own_manifest_brings_its_own_clip_time() -> None:
     model = reading.load("wan22").model_copy(update={"name": "mine", "clip_seconds": 14.4})
-    said = forecast.predict(
-        model, missing_bytes=0, gpu="NVIDIA H200", link_bytes_per_second=None, dollars_per_hour=None
-    )
+    said = forecast.predict(model, model.profiles[0], Host((card(),)), missing_bytes=0)
     assert said.first_clip_seconds == pytest.approx(14.4 + model.family.first_clip_extra_seconds)
 
 
