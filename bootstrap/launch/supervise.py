@@ -12,9 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bootstrap.launch import exit_reason
-
-LOG_BYTES = 20 * 1024**2  # a log that is longer at a start is put aside as .1
+from bootstrap.launch import bounded_log, exit_reason
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,8 @@ class Policy:
     pauses: tuple[float, ...]  # seconds before each restart in a row; the last one repeats
     quick_seconds: float = 60.0  # a process that lived longer than this starts the row anew
     give_up_after: int | None = None  # quick deaths in a row; None: never
+    log_bytes: int = bounded_log.MOST_BYTES
+    log_look_seconds: float = bounded_log.LOOK_SECONDS
 
 
 FRONT = Policy(pauses=(0.0, 0.5, 1.0, 2.0, 5.0, 10.0))
@@ -77,7 +77,7 @@ class Supervised:
             self.process = await self._start()
             self.started.set()
             oom_kills = await asyncio.to_thread(exit_reason.oom_kills)
-            returncode = await self.process.wait()
+            returncode = await self._ended(self.process)
             _end_group(self.process.pid)
             if self._stop.is_set():
                 return
@@ -103,9 +103,18 @@ class Supervised:
         if self.process is not None:
             _end_group(self.process.pid)
 
+    async def _ended(self, process: asyncio.subprocess.Process) -> int:
+        """Its return code, once it has ended; meanwhile its log is kept short."""
+        bounds, look = self._policy.log_bytes, self._policy.log_look_seconds
+        watch = asyncio.create_task(bounded_log.watch(self._log, most_bytes=bounds, look_seconds=look))
+        try:
+            return await process.wait()
+        finally:
+            watch.cancel()
+
     async def _start(self) -> asyncio.subprocess.Process:
-        if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
-            self._log.replace(self._log.with_name(self._log.name + ".1"))
+        if bounded_log.is_too_long(self._log, self._policy.log_bytes):
+            bounded_log.put_aside(self._log)
         with self._log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *self._command,

@@ -104,3 +104,29 @@ def test_a_log_that_has_grown_too_long_is_put_aside(tmp_path: Path) -> None:
     asyncio.run(supervised("print('new')", log, lambda _: None, Policy((0.0,), give_up_after=1)).run())
     assert log.read_text() == "new\n"
     assert (tmp_path / "log.1").stat().st_size == 21 * 1024**2
+
+
+def test_a_log_is_kept_short_while_the_process_runs(tmp_path: Path) -> None:
+    """The file stays the one that the process has open; what was there lies beside it, once."""
+    log = tmp_path / "log"
+    policy = Policy(pauses=(0.0,), log_bytes=100_000, log_look_seconds=0.05)
+    script = "import time\nfor n in range(10**9): print(n, 'x' * 2000, flush=True); time.sleep(0.001)"
+
+    async def talkative() -> None:
+        it = supervised(script, log, lambda _: None, policy)
+        run = asyncio.create_task(it.run())
+        until = time.monotonic() + 60
+        rounds, before = 0, 0
+        while rounds < 3:
+            await asyncio.sleep(0.01)
+            size = log.stat().st_size if log.exists() else 0
+            rounds += size < before
+            before = size
+            assert time.monotonic() < until
+        it.kill()
+        await run
+
+    asyncio.run(talkative())
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["log", "log.1"]
+    assert (tmp_path / "log.1").stat().st_size > 100_000
+    assert not log.read_bytes().startswith(b"\0")
