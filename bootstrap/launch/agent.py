@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     data_dir = Path(settings["data_dir"])
     try:
         lock = data_directory.occupy(data_dir)
-        listening = listener.listen(settings["host"], settings["port"])
+        listening = listener.take_over(settings["host"], settings["port"], os.environ)
         bound = Bound(started_at, time.time())
         _prepare(data_dir)
         out = (data_dir / "logs/agent.log").open("a") if quiet else sys.stdout

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
+import signal
 import socket
+import time
+from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from bootstrap.errors import KitError
 
 BACKLOG = 2048
+LETS_GO_SECONDS = 5.0  # the start page's server, of a port that it holds
 
 
 class Bound(NamedTuple):
@@ -29,6 +35,47 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise _explained(error, host, port) from error
+
+
+def take_over(host: str, port: int, env: MutableMapping[str, str]) -> socket.socket:
+    """The socket that the start page listened at (scripts/start.sh), else a new one as ``listen`` makes it.
+
+    Whoever has connected waits in the socket's queue meanwhile, so nobody is refused. The page's server is
+    told that it may end; both variables are taken out of ``env``: they mean this process alone.
+    """
+    fd, page = (env.pop(name, "") for name in ("KINOKIT_LISTEN_FD", "KINOKIT_PAGE_PID"))
+    if page != str(os.getppid()):
+        return listen(host, port)
+    taken = _inherited(int(fd), host, port) if fd.isdecimal() else None
+    with suppress(OSError):
+        os.kill(int(page), signal.SIGUSR1)
+    if taken is not None:
+        return taken
+    until = time.monotonic() + (LETS_GO_SECONDS if fd else 0)
+    while True:  # the page was at another address of the same port: it ends now
+        try:
+            return listen(host, port)
+        except KitError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def _inherited(fd: int, host: str, port: int) -> socket.socket | None:
+    """The socket behind the number, when it listens exactly there; else it is closed."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        found = socket.socket(fileno=fd)
+    except OSError:
+        return None
+    with suppress(OSError):
+        wanted = socket.getaddrinfo(host or "0.0.0.0", port, family, socket.SOCK_STREAM)[0][4]  # noqa: S104
+        if found.family == family and found.getsockname()[:2] == wanted[:2]:
+            found.set_inheritable(False)
+            found.listen(BACKLOG)
+            return found
+    found.close()
+    return None
 
 
 def local_url(host: str, port: int) -> str:

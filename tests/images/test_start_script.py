@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import shlex
 import threading
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -54,9 +55,16 @@ def box(docker: Engine, wheels: tuple[str, ...]) -> Iterator[Container]:
     docker.run("rm", "-f", container.name, check=False)
 
 
-def test_the_port_answers_while_torch_is_still_being_installed(box: Container) -> None:
-    seconds = box.wait("/healthz", 200, 120)
-    print(f"port answered {seconds:.1f} s after the container started, in a Debian without Python")
+def test_a_page_answers_before_anything_is_fetched(box: Container) -> None:
+    seconds = box.wait("/readyz", 503, 60)
+    print(f"the page answered {seconds:.1f} s after the container started, in a Debian without Python")
+    assert box.engine.run("exec", box.name, "python3", "-V", check=False).returncode
+    assert httpx.get(box.url, timeout=60).headers["X-Kinokit-Boot"] == "1"
+
+
+def test_the_kit_answers_while_torch_is_still_being_installed(box: Container) -> None:
+    seconds = box.wait("/status", 401, 120)  # the page before does not ask for a token
+    print(f"the kit answered {seconds:.1f} s later")
     assert box.engine.run(
         "exec", box.name, "/opt/kinokit/venv/bin/python", "-c", "import torch", check=False
     ).returncode
@@ -69,10 +77,22 @@ def test_then_everything_else_arrives_and_the_model_is_ready(box: Container) -> 
 
 def test_the_log_is_kept_on_the_persistent_directory_and_shown_by_docker(box: Container) -> None:
     box.wait("/readyz", 200, 400)
-    kept = box.exec("sh", "-c", "cat /root/kinokit/logs/start.log")
+    kept = box.exec("sh", "-c", "cat /root/.local/share/kinokit/logs/start.log")
     for line in ("installing python3", "starting the agent"):
         assert line in kept
         assert line in box.logs()
+
+
+def test_nobody_stays_a_zombie_under_the_containers_first_process(box: Container) -> None:
+    """Orphans become its children: the script's small server reaps them."""
+    box.wait("/readyz", 200, 400)
+    states = "cat /proc/[0-9]*/stat 2> /dev/null | sed 's/.*) //' | cut -d ' ' -f 1,2"  # state and parent
+    orphans = "for i in 1 2 3 4 5 6 7 8 9 10; do (sleep 3 > /dev/null 2>&1 &) ; done"
+    assert box.exec("sh", "-c", f"{orphans}; sleep 1; {states}").splitlines().count("S 1") >= 10
+    until = time.monotonic() + 60
+    while (left := box.exec("sh", "-c", states).splitlines()).count("S 1") > 3 or "Z 1" in left:
+        assert time.monotonic() < until, left
+        time.sleep(0.5)
 
 
 def test_a_second_start_installs_nothing_again(box: Container) -> None:
@@ -147,7 +167,7 @@ def test_the_printed_line_and_variables_start_the_kit(
     )
     box = Container(docker, name, "http://127.0.0.1:18000")
     try:
-        seconds = box.wait("/healthz", 200, 180)
+        seconds = box.wait("/status", 401, 180)
         print(f"{platform}: port answered after {seconds:.1f} s")
         answer = httpx.get(f"{box.url}/status", headers={"Authorization": "Bearer " + "k" * 32}, timeout=60)
         assert answer.status_code == 200, box.logs()

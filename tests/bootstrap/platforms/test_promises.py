@@ -76,21 +76,20 @@ def test_a_platform_answers_whatever_the_environment_lacks(name: str, is_alone: 
     assert stop.request is None or stop.request.url.startswith("https://")
 
 
-RENTED = [name for name, platform in registry.PLATFORMS.items() if platform.IS_RENTED]
-
-
-@pytest.mark.parametrize("name", RENTED)
+@pytest.mark.parametrize("name", registry.PLATFORMS)
 @pytest.mark.parametrize("how", ["seen", "named", "another disk"])
 def test_the_start_script_keeps_files_where_the_platform_does(name: str, how: str) -> None:
     """It runs before Python is there, so it has a rule of its own."""
     env = {"HOME": "/home/ada", "PATH": os.environ["PATH"]}
-    env |= {"PLATFORM": name} if how == "named" or name == "clore" else ENVIRONMENTS[name]
-    env |= {"DATA_DIRECTORY": "/mnt/big/"} if how == "another disk" else {}
+    env |= {"PLATFORM": name} if how == "named" else ENVIRONMENTS[name]
+    env |= {"DATA_DIRECTORY": "/mnt/big/", "XDG_DATA_HOME": "/mnt/data"} if how == "another disk" else {}
     script = (ROOT / "scripts/start.sh").read_text()
-    function = re.search(r"^data_directory\(\) \{.*?^\}", script, re.DOTALL | re.MULTILINE)
-    assert function
+    functions = re.findall(
+        r"^(?:platform_here|data_directory)\(\) \{.*?^\}", script, re.DOTALL | re.MULTILINE
+    )
+    assert len(functions) == 2
     told = subprocess.run(
-        ["sh", "-c", f"set -eu; {function[0]}\ndata_directory"],
+        ["sh", "-c", "\n".join(["set -eu", *functions, 'data_directory "$(platform_here)"'])],
         env=env,
         capture_output=True,
         text=True,
