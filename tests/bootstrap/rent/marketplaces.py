@@ -4,109 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-VAST_OFFERS = [
-    {
-        "id": 11,
-        "gpu_name": "RTX 4090",
-        "num_gpus": 1,
-        "gpu_ram": 24564,
-        "compute_cap": 890,
-        "cuda_max_good": 13.0,
-        "dph_total": 0.40,
-        "inet_down": 800.0,
-        "inet_down_cost": 0.002,
-        "disk_space": 300.0,
-        "reliability2": 0.99,
-        "cpu_ram": 131072,
-        "geolocation": "Sweden, SE",
-    },
-    {
-        "id": 12,
-        "gpu_name": "H200",
-        "num_gpus": 1,
-        "gpu_ram": 143771,
-        "compute_cap": 900,
-        "cuda_max_good": 13.0,
-        "dph_total": 2.40,
-        "inet_down": 5000.0,
-        "inet_down_cost": 0.0,
-        "disk_space": 900.0,
-        "reliability2": 0.999,
-        "cpu_ram": 262144,
-        "geolocation": "Texas, US",
-    },
-    {
-        "id": 13,
-        "gpu_name": "GTX Unheard",
-        "num_gpus": 1,
-        "gpu_ram": 81920,
-        "compute_cap": 900,
-        "cuda_max_good": 13.0,
-        "dph_total": 0.10,
-        "inet_down": None,
-        "disk_space": 900.0,
-        "cpu_ram": 262144,
-    },
-]
-RUNPOD_TYPES = [
-    {
-        "id": "NVIDIA GeForce RTX 4090",
-        "displayName": "RTX 4090",
-        "memoryInGb": 24,
-        "secure": {"uninterruptablePrice": 0.69, "minMemory": 41, "stockStatus": "High"},
-        "community": {"uninterruptablePrice": 0.34, "minMemory": 41, "stockStatus": "None"},
-    },
-    {
-        "id": "NVIDIA H200",
-        "displayName": "H200 SXM",
-        "memoryInGb": 141,
-        "secure": {"uninterruptablePrice": 3.59, "minMemory": 188, "stockStatus": "Low"},
-        "community": None,
-    },
-    {
-        "id": "NVIDIA B200",
-        "displayName": "B200",
-        "memoryInGb": 180,
-        "secure": {"uninterruptablePrice": None, "minMemory": None, "stockStatus": None},
-        "community": {"uninterruptablePrice": None, "minMemory": None, "stockStatus": None},
-    },
-]
-CLORE_SERVERS = [
-    {
-        "id": 501,
-        "rented": False,
-        "cuda_version": "13.0",
-        "reliability": 0.99,
-        "specs": {
-            "gpu": "1x NVIDIA GeForce RTX 4090",
-            "gpuram": 24,
-            "ram": 128.0,
-            "disk": "NVMe 800.0GB",
-            "net": {"up": 500.0, "down": 900.0, "cc": "DE"},
-        },
-        "price": {"usd": {"on_demand_usd": 9.6}},
-    },
-    {
-        "id": 502,
-        "rented": True,
-        "cuda_version": "13.0",
-        "specs": {"gpu": "1x NVIDIA H100", "gpuram": 80, "ram": 256.0},
-        "price": {"usd": {"on_demand_usd": 40.0}},
-    },
-    {
-        "id": 503,
-        "rented": False,
-        "cuda_version": "12.4",
-        "specs": {"gpu": "8x NVIDIA GeForce RTX 3090", "gpuram": 24},
-        "price": {"usd": {"on_demand_usd": 40.0}},
-    },
-]
+from tests.bootstrap.rent import clore as clore_answers
+from tests.bootstrap.rent import runpod, vast
 
 
 @dataclass
@@ -127,6 +33,37 @@ class World:
     down: bool = False  # every call answers 503, the box's own answers go on
     undying: int = 0  # the next N destroys answer 500
     forgets: int = 0  # the next N lists are empty
+    old_api: bool = False  # Vast: the paths of before 2026
+    charged: float | None = None  # what a box costs an hour (Clore: a day), whatever was listed
+    wallets: tuple[str, ...] = ()  # Clore: the currencies that the account holds
+    gives_variables_back: bool = True  # Clore: does my_orders name an order's env?
+    create_lost: str = ""  # the box is rented, and the answer comes as this fault
+    faults: list[str] = field(default_factory=list)  # the next calls are answered so, see Handler.spoil
+    log_uploads: int = 0  # the log store answers 404 so often first
+    stored_headers: list[Mapping[str, str]] = field(default_factory=list)  # what the log store was sent
+    made: int = 0
+    listings: dict[str, list[dict[str, Any]]] = field(
+        default_factory=lambda: {
+            "vast": vast.OFFERS,
+            "runpod": runpod.TYPES,
+            "clore": clore_answers.SERVERS,
+        }
+    )
+    woken: threading.Event = field(default_factory=threading.Event)  # ends a slow answer
+
+    @property
+    def port(self) -> int:
+        return int(self.box_url.rsplit(":", 1)[1])
+
+    def number(self, first: int) -> int:
+        """The number of the next box."""
+        self.made += 1
+        return first + self.made - 1
+
+    def answer_to_create(self, named: Any, nameless: Any) -> tuple[int, Any]:
+        if self.create_fails_but_exists:
+            return 500, {"error": "internal"}
+        return 200, nameless if self.create_names_nothing else named
 
 
 @contextmanager
@@ -152,10 +89,12 @@ def serve() -> Iterator[World]:
         def handle_any(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
-            path = self.path.partition("?")[0]
+            path, _, asked = self.path.partition("?")
             if path == "/readyz":
                 return self.readyz()
             world.calls.append((self.command, self.path, body))
+            if path == "/log-store":
+                return self.log_store()
             clore = path.startswith("/v1/") and "auth" in self.headers
             given = self.headers.get("auth") or (self.headers.get("Authorization") or "").removeprefix(
                 "Bearer "
@@ -167,8 +106,44 @@ def serve() -> Iterator[World]:
             if world.rate_limited > 0:
                 world.rate_limited -= 1
                 return self.reply(200, {"code": 5}) if clore else self.reply(429, {"e": 1}, Retry_After="1")
-            answer = answers(world, self.command, path, body, clore)
-            return self.reply(*answer)
+            if world.faults:
+                return self.spoil(world.faults.pop(0))
+            query = dict(urllib.parse.parse_qsl(asked))
+            for marketplace in (clore_answers,) if clore else (vast, runpod):
+                answer = marketplace.answer(world, self.command, path, query, body)
+                if answer is not None:
+                    lost = world.create_lost if is_create(self.command, path) else ""
+                    return self.spoil(lost) if lost else self.reply(*answer)
+            return self.reply(404, {"error": f"{self.command} {path}"})
+
+        def spoil(self, fault: str) -> None:
+            """An answer that is none."""
+            if fault == "page":
+                return self.reply(200, "<!DOCTYPE html><html>Checking your browser</html>")
+            if fault == "forbidden page":
+                return self.reply(403, "<html>error code: 1010</html>")
+            if fault == "502 page":
+                return self.reply(502, "<html>502 Bad Gateway</html>")
+            if fault == "broken":
+                return self.reply(200, '{"code": 0, "servers": [{"id": 5')
+            if fault == "busy until a date":
+                return self.reply(429, {}, Retry_After="Fri, 01 Jan 2100 00:00:00 GMT")
+            if fault == "busy":
+                return self.reply(429, {}, Retry_After="soon")
+            if fault == "cut":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b'{"offers": [')
+            elif fault == "slow":
+                world.woken.wait(60)
+            self.close_connection = True
+            return None
+
+        def log_store(self) -> None:
+            world.stored_headers.append(dict(self.headers))
+            world.log_uploads -= 1
+            return self.reply(404, "") if world.log_uploads >= 0 else self.reply(200, "the log\n")
 
         do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
@@ -190,76 +165,10 @@ def serve() -> Iterator[World]:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         world.url = world.box_url = f"http://127.0.0.1:{server.server_port}"
         yield world
+        world.woken.set()
         server.shutdown()
 
 
-def answers(world: World, method: str, path: str, body: Any, clore: bool) -> tuple[int, Any]:
-    """What each marketplace answers to each call that the kit makes."""
-    port = int(world.box_url.rsplit(":", 1)[1])
-    if world.create_refused and (method == "PUT" or (method, path) == ("POST", "/v1/pods")):
-        return 400, {"error": "no longer there"}
-    if path == "/api/v0/bundles/":
-        return 200, {"offers": VAST_OFFERS}
-    if method == "PUT" and path.startswith("/api/v0/asks/"):
-        world.rented["9001"] = {
-            "id": 9001,
-            "label": body["label"],
-            "actual_status": "running",
-            "public_ipaddr": "127.0.0.1",
-            "dph_total": 0.4,
-            "ports": {"8000/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(port)}]},
-        }
-        return created(world, {"success": True, "new_contract": 9001}, {"success": True})
-    if world.undying and (method == "DELETE" or path == "/v1/cancel_order"):
-        world.undying -= 1
-        return 500, {"error": "try later"}
-    if path == "/api/v1/instances/" and world.forgets:
-        world.forgets -= 1
-        return 200, {"instances": []}
-    if path == "/api/v1/instances/":
-        other = {"id": 1, "label": "my training", "actual_status": "running"}
-        return 200, {"instances": [other, *world.rented.values()]}
-    if path == "/graphql":
-        return 200, {"data": {"gpuTypes": RUNPOD_TYPES}}
-    if path == "/v1/pods" and method == "GET":
-        return 200, list(world.rented.values())
-    if path == "/v1/pods":
-        world.rented["pod1"] = {
-            "id": "pod1",
-            "name": body["name"],
-            "desiredStatus": "RUNNING",
-            "costPerHr": 0.69,
-            "publicIp": "127.0.0.1",
-            "portMappings": {"8000": port},
-        }
-        return created(world, {"id": "pod1"}, {})
-    if method == "DELETE":
-        return (200, {}) if world.rented.pop(path.rstrip("/").rsplit("/", 1)[1], None) else (404, {})
-    if path == "/v1/marketplace":
-        return 200, {"code": 0, "servers": CLORE_SERVERS}
-    if path == "/v1/create_order":
-        world.rented["77"] = {
-            "id": 77,
-            "si": body["renting_server"],
-            "image": body["image"],
-            "env": body["env"],
-            "currency": body["currency"],
-            "price": body["required_price"],
-            "online": True,
-            "http_port": "8000",
-            "http_pub": "x7.us.clorecloud.net",
-        }
-        return (200, {"code": 1}) if world.create_fails_but_exists else (200, {"code": 0})
-    if path == "/v1/wallets":
-        return 200, {"code": 0, "wallets": []}
-    if path == "/v1/my_orders":
-        return 200, {"code": 0, "orders": list(world.rented.values())}
-    if path == "/v1/cancel_order":
-        return 200, {"code": 0 if world.rented.pop(str(body["id"]), None) else 2}
-    return 404, {"error": f"{method} {path}"}
-
-
-def created(world: World, named: Any, nameless: Any) -> tuple[int, Any]:
-    if world.create_fails_but_exists:
-        return 500, {"error": "internal"}
-    return 200, nameless if world.create_names_nothing else named
+def is_create(method: str, path: str) -> bool:
+    """Is this the call that rents a box?"""
+    return "/asks/" in path or "create_order" in path or (method, path) == ("POST", "/v1/pods")
