@@ -58,6 +58,7 @@ def startup(
         port=port,
         image=box_image,
         script_url=kit.script_url,
+        script_sha256=kit.script_sha256,
         source=kit.source,
         api_key=key,
         ssh_key=ssh_key.read_text().strip() if ssh_key else None,

@@ -1,13 +1,11 @@
 """What to paste and what to type into a marketplace's form, so that a rented box becomes a video service.
 
-An ``Order`` says what is wanted; a platform's ``form.py`` turns it into its ``Form``. The pasted line has no
-quotes, no ampersand and only ASCII, because marketplaces pass it through JSON, base64 and ``bash -c``.
+An ``Order`` says what is wanted; a platform's ``form.py`` turns it into its ``Form``.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,11 +14,10 @@ from typing import Any
 from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.choose.prices import USABLE_SHARE
 from bootstrap.errors import KitError
+from bootstrap.platforms import pasted_line
 
 # Small, on most hosts already, and with a Python that suffices; CUDA comes with torch.
 IMAGE = "ubuntu:24.04"
-# Vast's API documents 4048 characters for what runs on start; the others document no limit.
-LONGEST_LINE_BYTES = 4000
 LONGEST_VALUE_CHARACTERS = 240  # Clore refuses longer ones with a bare code 1
 GB = 10**9
 PACKAGES_GB = 12  # torch with its CUDA libraries, unpacked
@@ -41,7 +38,8 @@ class Order:
     port: int = 8000
     image: str = IMAGE
     script_url: str | None = None  # None: the image starts the kit by itself
-    source: str | None = None  # what the script installs; ``bootstrap.publication`` knows both
+    script_sha256: str | None = None  # None: not known
+    source: str | None = None  # what the script installs; ``bootstrap.publication`` knows all three
     api_key: str | None = None  # what the service will ask for; made at the first boot when absent
     ssh_key: str | None = None
     hf_token: str | None = None
@@ -100,17 +98,7 @@ class Order:
         """The line to paste: fetch the start script and run it. None when the image needs none."""
         if self.script_url is None:
             return None
-        if not re.fullmatch(r"https?://[A-Za-z0-9._~:/?%=+-]+", self.script_url):
-            raise KitError(
-                f"the script's address {self.script_url!r} has characters that need quotes",
-                fix="use an address of letters, digits and . _ ~ : / ? % = + -",
-            )
-        line = (
-            "command -v curl || { apt-get update -qq; apt-get install -y -qq curl ca-certificates; };"
-            f" curl -fsSL --retry 5 -o /tmp/start.sh {self.script_url}; sh /tmp/start.sh"
-        )
-        assert len(line) < LONGEST_LINE_BYTES
-        return line
+        return pasted_line.write(self.script_url, self.script_sha256, self.port)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ def start(
         port=port,
         image=box_image,
         script_url=kit.script_url,
+        script_sha256=kit.script_sha256,
         source=kit.source,
         api_key=key,
         hf_token=hf_token,

@@ -20,9 +20,9 @@ from bootstrap.choose import reading
 from bootstrap.cli import app
 from bootstrap.errors import KitError
 from bootstrap.launch import packages
-from bootstrap.platforms import order as startup
 from bootstrap.platforms import registry
 from bootstrap.platforms.order import Order
+from tests.support.ports import free_port
 
 PUBLISHED = {
     "script_url": "https://example.org/v1/start.sh",
@@ -46,13 +46,13 @@ def test_what_is_pasted_is_one_short_line_of_ascii_without_nested_quotes(platfor
     assert "\n" not in paste
     assert '"' not in paste
     assert paste.count("'") in (0, 2)
-    assert not re.search(r"(?<!&)&(?!&)", paste)
+    assert not set(paste) & set('&$`\\"')
 
 
 @pytest.fixture
 def script_url(tmp_path: Path) -> Iterator[str]:
     """A real web server with a start script that says how it was called."""
-    (tmp_path / "start.sh").write_text("echo started with $#\n")
+    (tmp_path / "start.sh").write_text("#!/bin/sh\necho started with $#\n")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -61,9 +61,10 @@ def script_url(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("platform", registry.named("form"))
-def test_the_line_survives_bash_json_twice_and_base64(platform: str, script_url: str) -> None:
-    paste = registry.form(platform)(order(script_url=script_url)).paste
+def test_the_line_survives_bash_json_twice_and_base64(platform: str, script_url: str, tmp_path: Path) -> None:
+    paste = registry.form(platform)(order(script_url=script_url, port=free_port())).paste
     assert paste is not None
+    paste = paste.replace("/tmp/kinokit", str(tmp_path / "box"))
     twice = json.loads(json.loads(json.dumps(json.dumps(paste))))
     plain = base64.b64decode(base64.b64encode(twice.encode())).decode()
     for command in (
@@ -132,15 +133,6 @@ def test_the_text_names_every_field_and_shows_the_line_alone() -> None:
     line = order().line()
     assert line in text.splitlines()
     assert "cuda_max_good>=13.0" in text
-
-
-def test_a_script_address_that_needs_quotes_is_refused() -> None:
-    with pytest.raises(KitError, match="need quotes"):
-        order(script_url="https://host/a b?x=1&y=2").line()
-
-
-def test_the_longest_line_leaves_room_for_the_shortest_documented_limit() -> None:
-    assert startup.LONGEST_LINE_BYTES < 4048
 
 
 def test_a_key_file_that_is_not_there_is_refused() -> None:
