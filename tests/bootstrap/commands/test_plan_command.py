@@ -270,8 +270,14 @@ def test_a_mistyped_command_gets_a_suggestion() -> None:
 
 
 def test_startup_says_which_smaller_gpus_would_do() -> None:
-    told = run("startup", "--platform", "vast", "--model", "wan22").stdout
+    published = {
+        "KINOKIT_SOURCE": "https://forge.example/studio/kit.git@v1",
+        "KINOKIT_SCRIPT_URL": "https://forge.example/start.sh",
+    }
+    told = run("startup", "--platform", "vast", "--model", "wan22", **published).stdout
     for profile in reading.load("wan22").profiles:
         named = f"{profile.name} ({profile.needs.vram_gib:g} GiB"
         assert (named in told) == (not profile.name.endswith("-exact")), profile.name
-    assert "--profile" not in run("startup", "--platform", "vast", "--profile", "stream").stdout
+    told = run("startup", "--platform", "vast", "--profile", "stream", **published).stdout
+    assert told
+    assert "--profile" not in told
