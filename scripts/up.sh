@@ -32,10 +32,14 @@ else
     echo "running in Docker as ${KINOKIT_IMAGE:-$image}"
     if [ -z "${KINOKIT_IMAGE:-}" ] && ! "$docker" image inspect "$image" > /dev/null 2>&1; then scripts/images.sh; fi
     export KINOKIT_IMAGE="${KINOKIT_IMAGE:-$image}"
+    if [ -n "${PROFILE:-}" ]; then export KINOKIT_PROFILE="$PROFILE"; fi
+    export HOST="${HOST:-${KINOKIT_HOST:-0.0.0.0}}"
+    shown="$HOST"
+    if [ "$HOST" = 0.0.0.0 ]; then shown=127.0.0.1; fi
     set -- -f compose.yaml
     if has_toolkit; then set -- "$@" -f compose.gpu.yaml; fi
     compose "$@" up -d
-    echo "open http://127.0.0.1:${PORT:-8000}/?token=$(scripts/composed.sh token)"
+    echo "open http://$shown:${PORT:-8000}/?token=$(scripts/composed.sh token)"
     if [ -n "${DETACH:-}" ]; then exit 0; fi
     trap 'compose -f compose.yaml stop' INT TERM
     compose "$@" logs -f

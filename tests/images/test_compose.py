@@ -36,6 +36,8 @@ def composed(docker: Engine, images: dict[str, str]) -> Iterator[tuple[Container
         MODEL="demo",
         SERVICE="ui",
         PORT=PORT,
+        HOST="127.0.0.1",
+        KINOKIT_MAX_QUEUED="7",
         KINOKIT_IMAGE=images["ui"],
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -57,6 +59,15 @@ def test_it_says_how_it_runs_and_prints_a_link_with_the_token(composed: tuple[Co
 def test_the_composed_service_gets_ready(composed: tuple[Container, str]) -> None:
     container, _ = composed
     container.wait("/readyz", 200, 180)
+
+
+def test_it_listens_where_host_says_and_has_the_shells_settings(composed: tuple[Container, str]) -> None:
+    container, _ = composed
+    facts = json.loads(container.engine.run("inspect", container.name).stdout)[0]
+    assert facts["HostConfig"]["PortBindings"] == {"8000/tcp": [{"HostIp": "127.0.0.1", "HostPort": PORT}]}
+    names = {variable.partition("=")[0] for variable in facts["Config"]["Env"] if "=" in variable}
+    assert "KINOKIT_MAX_QUEUED=7" in facts["Config"]["Env"]
+    assert "KINOKIT_KEEP_DAYS" not in names
 
 
 def test_make_status_shows_the_containers_health(composed: tuple[Container, str], docker: Engine) -> None:
