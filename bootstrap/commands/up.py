@@ -149,9 +149,10 @@ def start_detached(chosen: Settings) -> None:
         if (
             record.get("pid") == process.pid
             and _past_choice(data_dir, record["started_at"])
-            and _answers(record)
+            and (status := _status(record))
+            and status["queue"] is not None
         ):
-            _tell(record)
+            _tell(record, status["queue"].get("failure"))
             return
         time.sleep(0.05)
     raise KitError(
@@ -160,10 +161,13 @@ def start_detached(chosen: Settings) -> None:
     )
 
 
-def _tell(record: dict[str, Any]) -> None:
+def _tell(record: dict[str, Any], queue_failure: dict[str, str] | None) -> None:
+    """Its link, and how to go on. KitError when it runs without a queue: no clip can be made then."""
     typer.echo(_link(record))
     commands = ", ".join(_typed(name) for name in ("status", "logs", "down"))
     typer.echo(f"it runs in the background (process {record['pid']}): {commands}")
+    if queue_failure:
+        raise KitError(queue_failure["problem"], fix=f"{queue_failure['fix']}; `{_typed('down')}` ends it")
 
 
 def _link(record: dict[str, Any]) -> str:
@@ -195,10 +199,11 @@ def boot_document(data_dir: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _answers(record: dict[str, Any]) -> bool:
+def _status(record: dict[str, Any]) -> dict[str, Any] | None:
     from bootstrap.launch.front_client import get  # loads urllib: only for a start in the background
 
-    return get(record["local_url"], "/healthz") is not None
+    token = Path(record["token_file"]).read_text().split()[0] if record["auth"] else None
+    return get(record["local_url"], "/status", token)
 
 
 def _ended(process: subprocess.Popen[str], data_dir: Path) -> KitError:

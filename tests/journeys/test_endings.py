@@ -109,6 +109,16 @@ def test_on_a_rented_box_the_page_stays_up_with_the_reason(kit: Kit) -> None:
     assert "needs an NVIDIA GPU" in told["failure"]["problem"]
 
 
+def test_a_start_in_the_background_with_a_damaged_queue_is_no_success(kit: Kit) -> None:
+    kit.data_dir.mkdir(parents=True)
+    (kit.data_dir / "jobs.db").write_bytes(b"not a database, and long enough to be told" * 200)
+    done = kit.run(*kit.up_arguments(), "--detach", seconds=120)
+    assert done.returncode == 1
+    assert "the queue's database is damaged" in done.stderr
+    assert "`kinokit down` ends it" in done.stderr
+    assert kit.http.get("/healthz").status_code == 200
+
+
 def test_a_kit_that_nobody_uses_ends_itself(kit: Kit) -> None:
     assert kit.run(*kit.up_arguments(), "--detach", "--idle-stop-minutes", "0.05").returncode == 0
     kit.ready()
@@ -119,11 +129,11 @@ def test_a_kit_that_nobody_uses_ends_itself(kit: Kit) -> None:
 
 def test_a_kit_whose_hours_are_over_ends_itself(kit: Kit) -> None:
     config = kit.data_dir.parent / "hours.yaml"
-    config.write_text("stop_after_hours: 0.003\n")
+    config.write_text("stop_after_hours: 0.008\n")
     assert kit.run(*kit.up_arguments(), "--detach", "--config", str(config)).returncode == 0
-    wait_for(lambda: refused(kit.port), 60)
+    wait_for(lambda: refused(kit.port), 120)
     assert kit.status()[1]["state"] == "not running"
-    assert "0.003 hours are over" in kit.run("logs").stdout
+    assert "0.008 hours are over" in kit.run("logs").stdout
 
 
 def test_a_model_that_does_not_exist_is_told_with_those_that_do(kit: Kit) -> None:
