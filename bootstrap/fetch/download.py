@@ -55,6 +55,7 @@ def _fetch(
         session.mirrors.remember(transfer, transfer.mirrors[0], addresses[transfer.file.path])
 
     def report() -> None:
+        request.still_ours()
         bottleneck.see(
             time.monotonic(),
             received=session.control.received,

@@ -16,14 +16,7 @@ from pathlib import Path
 
 from bootstrap import files
 from bootstrap.fetch.digest import PIECE_BYTES
-from bootstrap.fetch.store import cannot_write
-
-
-def boot_id() -> str:
-    """Changes with every boot of the host; "unknown" means that no claim is believed."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return "unknown"
+from bootstrap.fetch.store import boot_id, cannot_write
 
 
 @dataclass

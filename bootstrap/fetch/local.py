@@ -21,10 +21,15 @@ def verify(request: Request, files: list[File], lock: Lock, reporter: Reporter) 
     found = [transfer for file in files if (transfer := _find(request, file, lock)) is not None]
     if found:
         session = Session(found, finish=lambda transfer: _keep(request, transfer))
-        session.run(lambda: reporter.update(found))
+        session.run(lambda: _report(request, reporter, found))
         reporter.update(found, now=True)
     good = {transfer.file.path for transfer in found if not transfer.bad}
     return [file for file in files if file.path not in good]
+
+
+def _report(request: Request, reporter: Reporter, transfers: list[FileTransfer]) -> None:
+    request.still_ours()
+    reporter.update(transfers)
 
 
 def _find(request: Request, file: File, lock: Lock) -> FileTransfer | None:
@@ -61,6 +66,7 @@ def _check_size(file: File, original: Path) -> None:
 
 def _keep(request: Request, transfer: FileTransfer) -> None:
     """The file is hashed: record it when it is right, keep the right pieces of it when it is not."""
+    request.still_ours()
     if not transfer.bad:
         if transfer.original is not None:
             _link(transfer.original, transfer.final)

@@ -23,6 +23,7 @@ def publish(
     It may be loaded, from memory, while a slow disk still writes it out. Until it is recorded, a later start
     hashes it again: after a power loss, what is on the disk is not trusted.
     """
+    request.still_ours()
     try:
         if transfer.descriptor is None:  # an empty file: nothing ever arrived
             transfer.part.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ class Reporter:
         with self._lock:
             self.meter.report(tuple(self._files.values()), now=now)
 
-    def waits_for(self, pid: int | None) -> None:
+    def waits_for(self, who: str) -> None:
         """Another process holds the folder."""
-        self.meter.note = f"another kinokit (process {pid}) is fetching into this folder; waiting for it"
+        self.meter.note = f"another kinokit ({who}) is fetching into this folder; waiting for it"
         self.report()

@@ -24,3 +24,4 @@ class Request:
     connections: int | None
     patience: Patience = field(default_factory=Patience)
     arrived: Callable[[Path], None] = lambda _: None
+    still_ours: Callable[[], None] = lambda: None  # raises lease.Lost when another fetches into the folder

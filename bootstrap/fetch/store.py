@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -102,7 +99,7 @@ def _entry(document: dict[str, Any]) -> Entry:
 
 
 def add_to_lock(home: Path, path: str, entry: Entry) -> None:
-    """Record a verified file; the caller holds ``only_fetcher``."""
+    """Record a verified file; the caller is the ``lease.only_fetcher``."""
     lock = {**read_lock(home), path: entry}
     text = json.dumps({"version": 1, "files": {name: asdict(lock[name]) for name in sorted(lock)}}, indent=1)
     files.replace_text(home / LOCK_NAME, text)
@@ -120,37 +117,11 @@ def missing(manifest: Manifest, home: Path) -> list[File]:
     return [file for file in manifest.files if not is_verified(file, home, lock)]
 
 
-@contextmanager
-def only_fetcher(home: Path, waiting: Callable[[int | None], None]) -> Iterator[None]:
-    """Hold the folder alone; until then ``waiting`` is called with the process that has it."""
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(home / ".fetcher", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise cannot_write(home, error) from error
-    try:
-        while not _locked(descriptor):
-            waiting(_holder(descriptor))
-            time.sleep(0.2)
-        os.pwrite(descriptor, f"{os.getpid():<12}".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some network disks have no locks at all; the data directory then allows one agent at a time.
-        return error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
-    return True
-
-
-def _holder(descriptor: int) -> int | None:
-    with suppress(OSError, ValueError):
-        return int(os.pread(descriptor, 12, 0))
-    return None
+def boot_id() -> str:
+    """Changes with every boot of the host; "unknown" where it is not told."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return "unknown"
 
 
 def cannot_write(where: Path, error: OSError) -> KitError:

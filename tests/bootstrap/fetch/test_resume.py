@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap import fetch
-from bootstrap.fetch import digest, journal
+from bootstrap.fetch import digest, journal, store
 from tests.bootstrap.fetch.conftest import BIG, FILES, MIB, Model, manifest_of, noise
 from tests.hub import Seen
 
@@ -117,7 +117,7 @@ def test_after_a_power_loss_what_the_journal_claims_is_hashed_again(model: Model
     """The disk may have lost pages that the journal speaks of: another boot id, and a page of zeros."""
     stopped_midway(model)
     path = next(model.home.rglob("*.journal"))
-    path.write_text(path.read_text().replace(journal.boot_id(), "another-boot"))
+    path.write_text(path.read_text().replace(store.boot_id(), "another-boot"))
     part = next(model.home.rglob("*.part"))
     with part.open("r+b") as file:
         file.seek(1 * MIB)
