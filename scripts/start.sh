@@ -524,10 +524,12 @@ case "$source_" in
         url="${source_#git+}"; ref=""
         case "$url" in *.git@*) ref="${url##*.git@}"; url="${url%@"$ref"}" ;; esac
         code="$home/code"
-        if [ ! -d "$code/.git" ]; then git clone -q --depth 1 ${ref:+--branch "$ref"} "$url" "$code" \
-            || die "cannot clone the kit's repository" "check KINOKIT_SOURCE and the network of this host"
-        elif git -C "$code" fetch -q --depth 1 origin "${ref:-HEAD}"; then git -C "$code" reset -q --hard FETCH_HEAD
-        else say "cannot update $code; using what is there"; fi ;;
+        # A clone takes no commit by its number; a fetch takes branches, tags and commits.
+        if [ ! -d "$code/.git" ]; then git init -q "$code"; fi
+        if git -C "$code" fetch -q --depth 1 "$url" "${ref:-HEAD}"; then git -C "$code" reset -q --hard FETCH_HEAD
+        elif [ -f "$code/pyproject.toml" ]; then say "cannot update $code; using what is there"
+        else die "cannot fetch ${ref:-the newest commit} of the kit's repository" \
+            "check KINOKIT_SOURCE and the network of this host"; fi ;;
     /*|./*) code="$source_"; [ -f "$code/pyproject.toml" ] || die "no pyproject.toml in $code" "check KINOKIT_SOURCE" ;;
     *) package="$source_" ;;
 esac
