@@ -9,9 +9,10 @@ from typing import Literal
 from bootstrap.choose import clip_time
 from bootstrap.choose.clip_time import ClipTime
 from bootstrap.choose.manifest import Manifest, Needs, Profile
+from bootstrap.detect import gpu_torch
 from bootstrap.detect.machine import GIB, Gpu, Machine
 
-Lack = Literal["gpu", "vram", "capability", "gpus", "ram"]
+Lack = Literal["gpu", "vram", "capability", "torch", "gpus", "ram"]
 
 # Room that must stay free on the disk beside the model: logs, clips, compiled kernels.
 DISK_MARGIN_BYTES = 2 * GIB
@@ -116,10 +117,10 @@ def _judge(profile: Profile, machine: Machine) -> Verdict:
     lacks: set[Lack] = set() if ram_fits else {"ram"}
     if needs.device == "cpu":
         return Verdict(profile, ram_fits, ("runs on the CPU", ram_reason), frozenset(lacks))
-    able = [gpu for gpu in machine.gpus if _has_memory(needs, gpu) and _is_capable(needs, gpu)]
+    able = [gpu for gpu in _suitable(needs, machine) if gpu_torch.problem(machine, gpu) is None]
     if len(able) < needs.gpus:
         lacks |= _gpu_lacks(needs, machine)
-    reasons = (*(_gpu_reason(needs, gpu) for gpu in machine.gpus), ram_reason)
+    reasons = (*(_gpu_reason(needs, gpu, machine) for gpu in machine.gpus), ram_reason)
     if not machine.gpus:
         reasons = (f"no GPU, needs {needs.vram_gib:g} GiB", ram_reason)
     if lacks:
@@ -142,13 +143,22 @@ def _idle(needs: Needs, machine: Machine, able: Sequence[Gpu], workers: int) -> 
 
 
 def _gpu_lacks(needs: Needs, machine: Machine) -> set[Lack]:
-    """Why too few GPUs can run it; the nearest obstacle, not all of them."""
+    """Why too few GPUs can run it; the nearest obstacle, not all of them.
+
+    What no setting changes comes first: an old card stays old, whatever its memory.
+    """
     if not machine.gpus:
         return {"gpu"}
-    large = [gpu for gpu in machine.gpus if _has_memory(needs, gpu)]
-    if not large:
+    if not any(_is_capable(needs, gpu) for gpu in machine.gpus):
+        return {"capability"}
+    suitable = _suitable(needs, machine)
+    if not suitable:
         return {"vram"}
-    return {"capability"} if not any(_is_capable(needs, gpu) for gpu in large) else {"gpus"}
+    return {"gpus"} if any(gpu_torch.problem(machine, gpu) is None for gpu in suitable) else {"torch"}
+
+
+def _suitable(needs: Needs, machine: Machine) -> list[Gpu]:
+    return [gpu for gpu in machine.gpus if _has_memory(needs, gpu) and _is_capable(needs, gpu)]
 
 
 def _has_memory(needs: Needs, gpu: Gpu) -> bool:
@@ -167,7 +177,13 @@ def _is_capable(needs: Needs, gpu: Gpu) -> bool:
     return gpu.compute_capability >= _pair(needs.compute_capability)
 
 
-def _gpu_reason(needs: Needs, gpu: Gpu) -> str:
+def _gpu_reason(needs: Needs, gpu: Gpu, machine: Machine) -> str:
+    problem = gpu_torch.problem(machine, gpu)
+    no_torch = f"; no torch for it: {problem.problem}" if problem else ""
+    return f"{_card_reason(needs, gpu)}{no_torch}"
+
+
+def _card_reason(needs: Needs, gpu: Gpu) -> str:
     free = f"{gpu.name}: {gpu.vram_free_bytes / GIB:.1f} of {gpu.vram_total_bytes / GIB:.1f} GiB free"
     memory = f"{free}, needs {_needed_gib(needs, gpu):g}"
     if gpu.shares_host_memory:

@@ -8,8 +8,10 @@ from bootstrap.choose import prices
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.prices import Prices
 from bootstrap.choose.profile import Choice, Verdict
+from bootstrap.detect import gpu_torch
 from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
+from bootstrap.torch_build.decision import Problem
 
 
 class NoFit(KitError):
@@ -40,7 +42,7 @@ def no_fit(
     rows.append(("downloaded", "nothing"))
     obstacle = f": {choice.disk_problem}" if choice.disk_problem else f" {_obstacle(nearest, machine)}"
     headline = f"{manifest.name}{obstacle}"
-    return NoFit("\n".join([headline, *_table(rows)]), fix=_fix(choice, nearest, runs_here))
+    return NoFit("\n".join([headline, *_table(rows)]), fix=_fix(choice, nearest, machine, runs_here))
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
@@ -76,10 +78,17 @@ def _rate(bytes_per_second: float | None) -> str:
 
 
 def _nearest(verdicts: Sequence[Verdict]) -> Verdict:
-    """The profile that asks for the least of what is missing: host memory last, a GPU is harder to add."""
-    return min(
-        verdicts, key=lambda v: (bool(v.lacks - {"ram"}), v.profile.needs.vram_gib, v.profile.needs.ram_gib)
-    )
+    """The profile that asks for the least of what is missing: host memory last, a GPU is harder to add.
+
+    Of a card that is too old for all, the one that asks for the oldest that would do.
+    """
+
+    def distance(verdict: Verdict) -> tuple[bool, float, float, float]:
+        needs = verdict.profile.needs
+        too_old = needs.compute_capability or 0 if "capability" in verdict.lacks else 0
+        return bool(verdict.lacks - {"ram"}), too_old, needs.vram_gib, needs.ram_gib
+
+    return min(verdicts, key=distance)
 
 
 def _obstacle(nearest: Verdict, machine: Machine) -> str:
@@ -91,12 +100,20 @@ def _obstacle(nearest: Verdict, machine: Machine) -> str:
     if "vram" in nearest.lacks:
         return f"needs {gpu}; the most that is free here is {best:.1f} GiB"
     if "capability" in nearest.lacks:
-        capability = f"compute capability {needs.compute_capability:g} or newer"
+        capability = f"compute capability {needs.compute_capability:.1f} or newer"
         has = ", ".join(f"{each.name} has {_capability(each.compute_capability)}" for each in machine.gpus)
         return f"needs a GPU of {capability}; {has}"
+    if "torch" in nearest.lacks:
+        return f"finds no torch that runs here: {_no_torch(machine).problem}"
     if "gpus" in nearest.lacks:
         return f"needs {needs.gpus} GPUs with {needs.vram_gib:g} GiB each; {len(machine.gpus)} are here"
     return f"needs {needs.ram_gib:g} GiB of host memory; {_gib(machine.ram_available_bytes)} are free here"
+
+
+def _no_torch(machine: Machine) -> Problem:
+    """That of the first GPU that has one."""
+    problems = (gpu_torch.problem(machine, gpu) for gpu in machine.gpus)
+    return next(each for each in problems if each is not None)
 
 
 def _capability(capability: tuple[int, int] | None) -> str:
@@ -121,14 +138,27 @@ def _costs(nearest: Verdict, market: Prices) -> list[str]:
     return [*(f"{gpu} an hour" for gpu in able), f"rough, Vast.ai and RunPod, {market.date}"]
 
 
-def _fix(choice: Choice, nearest: Verdict, runs_here: Sequence[str]) -> str:
+def _fix(choice: Choice, nearest: Verdict, machine: Machine, runs_here: Sequence[str]) -> str:
     if choice.disk_problem:
         return (
             "free some disk, choose another directory with --data-dir, or rent a machine with a larger disk"
         )
     needs = nearest.profile.needs
-    able = f" of compute capability {needs.compute_capability:g} or newer" if needs.compute_capability else ""
-    rent = f"rent a GPU{able} with {needs.vram_gib:g} GiB free and {needs.ram_gib:g} GiB of host memory"
+    rent = f"rent a GPU with {needs.vram_gib:g} GiB free and {needs.ram_gib:g} GiB of host memory"
+    if "capability" in nearest.lacks:
+        rent = _newer_card(nearest)
+    if "torch" in nearest.lacks:
+        rent = _no_torch(machine).fix
     if nearest.lacks == {"ram"}:
         rent = f"rent a machine with {needs.ram_gib:g} GiB of host memory, or end other programs"
     return f"{rent}, or run what fits here: make up MODEL={runs_here[0]}" if runs_here else rent
+
+
+def _newer_card(nearest: Verdict) -> str:
+    needs = nearest.profile.needs
+    able = prices.cheapest(prices.load(), needs.vram_gib, needs.compute_capability)
+    such_as = f" ({', '.join(each.name for each in able)}, …)" if able else ""
+    return (
+        f"rent a card with compute capability {needs.compute_capability:.1f} or newer{such_as},"
+        f" {needs.vram_gib:g} GiB free and {needs.ram_gib:g} GiB of host memory"
+    )

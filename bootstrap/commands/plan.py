@@ -15,13 +15,14 @@ from bootstrap.choose import catalogue, prices, reading
 from bootstrap.choose.catalogue import Entry
 from bootstrap.choose.profile import Verdict
 from bootstrap.commands import text
-from bootstrap.detect import threads, whatif
+from bootstrap.detect import gpu_torch, threads, whatif
 from bootstrap.detect.machine import Machine
 from bootstrap.errors import KitError
 from bootstrap.launch import forecast, history, location, packages
 from bootstrap.launch.forecast import Forecast
 from bootstrap.launch.location import Location
 from bootstrap.settings import Settings
+from bootstrap.torch_build.decision import Decision
 
 
 def plan(
@@ -39,6 +40,7 @@ def plan(
     disk: Annotated[str | None, typer.Option(help="What if: free disk, e.g. 100gib.")] = None,
     cpus: Annotated[float | None, typer.Option(help="What if: CPU cores.")] = None,
     pcie: Annotated[str | None, typer.Option(help="What if: the GPU's link, e.g. 4x16 or 3x1.")] = None,
+    driver: Annotated[str | None, typer.Option(help="What if: the NVIDIA driver, e.g. 550.")] = None,
     profile: Annotated[str | None, typer.Option(help="Judge this profile alone.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where models and clips are kept.")] = None,
     platform: Annotated[str | None, typer.Option(help="Take this marketplace as given.")] = None,
@@ -53,9 +55,8 @@ def plan(
     chosen = settings.load(flags, os.environ, config).settings
     here = location.of(chosen, os.environ)
     machine = detect.read_machine(os.environ, here.data_dir, is_rented=here.platform.IS_RENTED)
-    machine = whatif.machine(
-        machine, gpus=[_described(each) for each in gpu or ()], ram=ram, disk=disk, cpus=cpus, pcie=pcie
-    )
+    described = [_described(each) for each in gpu or ()]
+    machine = whatif.machine(machine, gpus=described, ram=ram, disk=disk, cpus=cpus, pcie=pcie, driver=driver)
     wanted = reading.load(chosen.model)
     names = [each.name for each in wanted.profiles]
     if chosen.profile is not None and chosen.profile not in names:
@@ -96,13 +97,13 @@ def _forecast(
     given = forecast.link(link) if link else None
     if profile is None:
         return None
-    files = packages.missing_files(service, with_gpu=bool(machine.gpus))
+    torch = gpu_torch.decide_for(machine, judged.choice.gpu_groups)
     return forecast.predict(
         judged.manifest,
         profile,
         forecast.Host.of(machine, judged),
         missing_bytes=0 if judged.manifest.source.folder else judged.missing_bytes,
-        packages_bytes=forecast.packages_bytes(file.name for file in files),
+        packages_bytes=forecast.packages_bytes(file.name for file in packages.missing(service, torch)),
         link_bytes_per_second=given,
         dollars_per_hour=price,
         boots=history.last(here.data_dir),
@@ -140,6 +141,7 @@ def _document(
             "stop": here.platform.stop(os.environ).description,
         },
         "profiles": [_verdict_document(verdict) for verdict in choice.verdicts],
+        "torch": _torch_document(judged, machine),
         "disk_problem": choice.disk_problem,
         "idle_gpus": choice.idle_gpus,
         "passed_over": choice.passed_over,
@@ -153,6 +155,28 @@ def _verdict_document(verdict: Verdict) -> dict[str, Any]:
         "fits": verdict.fits,
         "lacks": sorted(verdict.lacks),
         "reasons": verdict.reasons,
+    }
+
+
+def _torch(judged: Entry, machine: Machine) -> Decision | None:
+    """The one for the chosen GPUs; None when nothing fits."""
+    if judged.choice.profile is None:
+        return None
+    return gpu_torch.decide_for(machine, judged.choice.gpu_groups)
+
+
+def _torch_document(judged: Entry, machine: Machine) -> dict[str, Any] | None:
+    decided = _torch(judged, machine)
+    if decided is None:
+        return None
+    build = decided.build
+    return {
+        "action": decided.action,
+        "title": decided.title,
+        "requirements": decided.requirements,
+        "there": decided.there.version if decided.there else None,
+        "gives_up": build.gives_up if build else (),
+        "measured": build.measured if build else None,
     }
 
 
@@ -176,6 +200,8 @@ def _lines(judged: Entry, machine: Machine, here: Location, chosen: Settings) ->
         ("licence", text.licence(model.licence, token_missing=_token_missing(judged, chosen))),
         ("download", text.download(judged)),
     ]
+    decided = _torch(judged, machine)
+    rows += text.torch(decided) if decided else []
     lines = text.table(rows)
     lines += [line for finding in machine.findings for line in text.finding(finding)]
     lines.append("")

@@ -11,6 +11,7 @@ from bootstrap.choose.profile import Verdict
 from bootstrap.detect.machine import GIB, Finding, Gpu, Machine
 from bootstrap.launch.forecast import Forecast
 from bootstrap.launch.location import Location
+from bootstrap.torch_build.decision import Decision
 
 UNKNOWN = "not known"
 COLUMNS = 80
@@ -93,6 +94,17 @@ def download(entry: Entry) -> str:
         else f" of {size(entry.manifest.download_bytes)}"
     )
     return f"{size(entry.missing_bytes)}{part}, {count} files"
+
+
+def torch(decided: Decision) -> list[tuple[str, str]]:
+    """Which one, and what is given up against the newest."""
+    rows = [("torch", decided.title)]
+    build = decided.build
+    if build is not None:
+        rows += [("", f"gives up {lost}") for lost in build.gives_up]
+    if build is not None and not build.measured:
+        rows.append(("", "times and memory were measured with a newer one, not with this"))
+    return rows
 
 
 def finding(finding: Finding) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from bootstrap.detect import cgroup, cuda_build, cuda_driver, disk, host, nvidia
+from bootstrap.detect import cgroup, disk, gpu_torch, host, nvidia
 from bootstrap.detect.machine import Machine
+from bootstrap.torch_build import driver, installed
 
 
 def read_machine(
@@ -29,12 +32,11 @@ def read_machine(
     cards = nvidia.cards_of_host(sys)
     given = host.granted(limits, cards_here=gpus.cards if is_rented else 0, cards_of_host=cards)
     limits = given.limits
-    cuda = cuda_driver.version() if gpus.driver_version else None
     rates = disk.rates(disk_path) if probe_disk else disk.Rates()
-    return Machine(
+    machine = Machine(
         gpus=gpus.gpus,
         driver_version=gpus.driver_version,
-        cuda_version=cuda,
+        cuda_version=driver.version() if gpus.driver_version else None,
         ram_limit_bytes=limits.ram_limit_bytes,
         ram_available_bytes=limits.ram_available_bytes,
         cpu_quota=limits.cpu_quota,
@@ -49,9 +51,8 @@ def read_machine(
         swap_bytes=host.swap_bytes(),
         shared_memory_bytes=host.shared_memory_bytes(),
         numa_nodes=host.numa_nodes(sys),
-        findings=(
-            *gpus.findings,
-            *cuda_build.findings(cuda, gpus.driver_version),
-            *disk.findings(disk_path, rates.write),
-        ),
+        processor=platform.machine(),
+        torch=installed.read(),
     )
+    findings = (*gpus.findings, *gpu_torch.findings(machine), *disk.findings(disk_path, rates.write))
+    return replace(machine, findings=findings)

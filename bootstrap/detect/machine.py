@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bootstrap.torch_build.installed import Torch
+
 GIB = 1024**3
 # What a pinned copy gets through one lane, by generation: 55.5 GB/s were measured on 16 lanes of
 # generation 5; 25 to 26 and 12 to 13 are usual on those of 4 and 3.
@@ -77,4 +79,6 @@ class Machine:
     swap_bytes: int | None = None
     shared_memory_bytes: int | None = None  # /dev/shm
     numa_nodes: int | None = None
+    processor: str = "x86_64"  # as platform.machine() names it: not every torch is built for all
+    torch: Torch | None = None  # that is there; another one may be installed
     findings: tuple[Finding, ...] = field(default=())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bootstrap.detect import gpu_torch
 from bootstrap.detect.machine import GIB, Gpu, Machine, PcieLink
 from bootstrap.errors import KitError
 
@@ -20,10 +21,12 @@ def machine(
     disk: str | None = None,
     cpus: float | None = None,
     pcie: str | None = None,
+    driver: str | None = None,
 ) -> Machine:
     """The real machine with the given parts replaced.
 
-    ``gpus``: "24gib:8.9", "20/24gib:8.9" with 20 of them free, or "none".
+    ``gpus``: "24gib:8.9", "20/24gib:8.9" with 20 of them free, or "none". ``driver``: its number,
+    "550.90.07", or its first part alone. Such a machine holds no torch yet.
     """
     changed = real
     if gpus:
@@ -33,8 +36,17 @@ def machine(
             gpus=tuple(gpu(text, number) for number, text in enumerate(described)),
             driver_version=None,
             cuda_version=None,
+            torch=None,
             findings=(),
         )
+    if driver is not None:
+        if not re.fullmatch(r"\d{3}(\.\d+)*", driver):
+            raise KitError(
+                f"--driver {driver!r} is not a driver's number", fix="write it as 550 or 550.90.07"
+            )
+        whole = driver if "." in driver else f"{driver}.999"  # the newest of that branch
+        changed = replace(changed, driver_version=whole, cuda_version=None, torch=None)
+        changed = replace(changed, findings=gpu_torch.findings(changed))
     if ram is not None:
         count = size(ram, "--ram")
         changed = replace(changed, ram_limit_bytes=count, ram_available_bytes=count, granted_share=None)

@@ -9,30 +9,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bootstrap.errors import KitError
+from bootstrap.torch_build.decision import Decision
 
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 # A group is there when its packages can be found; nothing is imported to learn that.
-MARKERS = {"torch": ("torch",), "gpu": ("diffusers", "transformers", "safetensors", "av"), "ui": ("gradio",)}
+MARKERS = {"gpu": ("diffusers", "transformers", "safetensors", "av"), "ui": ("gradio",)}
 
 
-def missing(service: str) -> tuple[str, ...]:
-    """The groups of MARKERS that a service needs and this Python lacks, in the order to install them."""
+def missing(service: str, torch: Decision) -> list[Path]:
+    """The pinned files that bring what a service needs and this Python lacks, in the order to install them.
+
+    ``torch`` says which build is to be installed, if any.
+    """
     importlib.invalidate_caches()
-    wanted = ("torch", "gpu", "ui") if service == "ui" else ("torch", "gpu")
-    return tuple(
+    wanted = ("gpu", "ui") if service == "ui" else ("gpu",)
+    groups = [
         group for group in wanted if any(importlib.util.find_spec(name) is None for name in MARKERS[group])
-    )
-
-
-def requirement_file(group: str, *, with_gpu: bool) -> Path:
-    """The pinned file of a group; torch has one with CUDA and one for the CPU."""
-    name = ("torch-cuda" if with_gpu else "torch-cpu") if group == "torch" else group
-    return REQUIREMENTS / f"{name}.txt"
-
-
-def missing_files(service: str, *, with_gpu: bool) -> list[Path]:
-    """The pinned files of the groups that are missing."""
-    return [requirement_file(group, with_gpu=with_gpu) for group in missing(service)]
+    ]
+    files = [torch.requirements] if torch.requirements else []
+    return [REQUIREMENTS / name for name in (*files, *(f"{group}.txt" for group in groups))]
 
 
 def install(files: Sequence[Path], *, report: Callable[[str], None], options: Sequence[str] = ()) -> None:
@@ -42,7 +37,7 @@ def install(files: Sequence[Path], *, report: Callable[[str], None], options: Se
     ``options`` are further ones, understood by both. KitError with the installer's last lines when it fails.
     """
     for file in files:
-        command = [*_installer(), "--no-deps", *options, "-r", str(file)]
+        command = [*_installer(), "--no-deps", *options, *_again(file), "-r", str(file)]
         lines: list[str] = []
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -61,6 +56,13 @@ def install(files: Sequence[Path], *, report: Callable[[str], None], options: Se
                 fix="check the network and the free disk of this host, then start again;"
                 " what was downloaded is kept",
             )
+
+
+def _again(file: Path) -> list[str]:
+    """A torch for the CPU counts as the same version as the one with CUDA, so it is installed anew."""
+    if not file.name.startswith("torch-"):
+        return []
+    return ["--reinstall-package", "torch"] if importlib.util.find_spec("uv") else ["--force-reinstall"]
 
 
 def _installer() -> list[str]:

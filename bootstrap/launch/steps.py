@@ -13,7 +13,7 @@ from bootstrap.choose import catalogue, reading
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.plan import Plan
 from bootstrap.choose.refusal import found
-from bootstrap.detect import host, threads
+from bootstrap.detect import gpu_torch, host, threads
 from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
 from bootstrap.fetch import Progress
@@ -21,6 +21,7 @@ from bootstrap.launch import arrivals, forecast, history, location, packages, re
 from bootstrap.launch.document import BootDocument
 from bootstrap.launch.timeline import PACKAGES
 from bootstrap.settings import Settings
+from bootstrap.torch_build.decision import Decision
 
 
 class BootFailed(KitError):
@@ -97,7 +98,7 @@ class Boot:
         assert plan.arrivals is not None, "a boot tells what has arrived"
         home = self.home(model)
         with self._phase("fetch"), arrivals.Record(plan.arrivals, model.files, home) as arrived:
-            note = self._fetch(model, plan, arrived, with_gpu=bool(machine.gpus))
+            note = self._fetch(model, plan, arrived, self._torch(plan, machine))
             verified = f"{model.download_bytes / GIB:.2f} GiB verified"
             self.document.end("fetch", f"{verified}; {note}" if note else verified)
 
@@ -105,7 +106,8 @@ class Boot:
         """Made before the download, so that the timeline can show it against what it was."""
         profile = chosen.choice.profile
         assert profile is not None, "a boot goes on only with a profile"
-        files = packages.missing_files(self.settings.service, with_gpu=bool(machine.gpus))
+        torch = gpu_torch.decide_for(machine, chosen.choice.gpu_groups)
+        files = packages.missing(self.settings.service, torch)
         predicted = forecast.predict(
             model,
             profile,
@@ -139,7 +141,15 @@ class Boot:
         self.document.end("choose", f"{model.name} as {profile.name}: {profile.title}")
         return judged
 
-    def _fetch(self, model: Manifest, plan: Plan, arrived: arrivals.Record, *, with_gpu: bool) -> str | None:
+    def _torch(self, plan: Plan, machine: Machine) -> Decision:
+        """The one for the GPUs of the plan. KitError where none runs, before the first byte."""
+        chosen = {uuid for group in plan.gpu_groups for uuid in group}
+        decided = gpu_torch.decide(machine, [gpu for gpu in machine.gpus if gpu.uuid in chosen])
+        if decided.problem is not None:
+            raise KitError(decided.problem.problem, fix=decided.problem.fix)
+        return decided
+
+    def _fetch(self, model: Manifest, plan: Plan, arrived: arrivals.Record, torch: Decision) -> str | None:
         """The model's files; Python packages that a thin image lacks come at the same time.
 
         What the download has to say when it is done, such as that the disk was what it waited for.
@@ -151,7 +161,7 @@ class Boot:
             last = progress
             self._report(progress)
 
-        installed = self._install(plan, with_gpu=with_gpu)
+        installed = self._install(plan, torch)
         token = self.settings.hf_token
         fetch.fetch(
             model,
@@ -166,13 +176,12 @@ class Boot:
         installed()
         return last.note if last else None
 
-    def _install(self, plan: Plan, *, with_gpu: bool) -> Callable[[], None]:
+    def _install(self, plan: Plan, torch: Decision) -> Callable[[], None]:
         """Begin with what is missing; workers start when it is there. What is returned waits for that."""
-        groups = packages.missing(self.settings.service)
-        if not groups:
+        files = packages.missing(self.settings.service, torch)
+        if not files:
             self.decided(plan)
             return lambda: None
-        files = [packages.requirement_file(group, with_gpu=with_gpu) for group in groups]
         failures: list[KitError] = []
 
         def install() -> None:
@@ -181,7 +190,9 @@ class Boot:
             except KitError as error:
                 failures.append(error)
             else:
-                self.document.timeline.end("packages", PACKAGES, detail=", ".join(groups))
+                self.document.timeline.end(
+                    "packages", PACKAGES, detail=", ".join(file.stem for file in files)
+                )
                 self.decided(plan)
 
         def wait() -> None:

@@ -27,7 +27,16 @@ BOOTSTRAP = (
     "choose",
     "detect",
 )
-GROUND = ("certificates", "data_directory", "errors", "files", "terminal", "volume", "yaml_errors")
+GROUND = (
+    "certificates",
+    "data_directory",
+    "errors",
+    "files",
+    "terminal",
+    "torch_build",
+    "volume",
+    "yaml_errors",
+)
 
 # What each package of services may import of the others. The front and the workers are different processes,
 # on different machines if need be; families of engines know nothing of each other.

@@ -146,3 +146,10 @@ nvmlReturn_t nvmlDeviceGetMaxPcieLinkWidth(Device *d, unsigned int *width) {
 }
 
 int cuDriverGetVersion(int *version) { *version = atoi(env("FAKE_CUDA", "13000")); return 0; }
+int cuInit(unsigned int flags) { return nvmlInitWithFlags(flags); }
+int cuDeviceGetCount(int *number) { *number = count; return 0; }
+int cuDeviceGet(int *device, int index) { *device = index; return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 75 ? gpus[device].major : gpus[device].minor;
+    return 0;
+}

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import pytest
 
 from bootstrap.detect import nvidia
 from bootstrap.detect.machine import PcieLink
+from tests.support import driver
 
 GIB = 1024**3
 READ = """
@@ -33,25 +31,23 @@ Detect = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The C library under both of the names that are asked for."""
-    if shutil.which("gcc") is None:
-        pytest.skip("needs gcc")
-    folder = tmp_path_factory.mktemp("nvml")
-    source = Path(__file__).with_name("fake_nvml.c")
-    made = folder / "libnvidia-ml.so.1"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-Wall", "-o", str(made), str(source)], check=True)
-    shutil.copy(made, folder / "libcuda.so.1")
-    return folder
+    return driver.library(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that has no torch yet: what is installed then suits the machine."""
+    return driver.environment(tmp_path_factory.mktemp("python"), None)
 
 
 @pytest.fixture
-def detect(library: Path, tmp_path: Path) -> Detect:
+def detect(library: Path, python: Path, tmp_path: Path) -> Detect:
     """Detection in a fresh Python whose driver library is ours."""
 
     def run(gpus: str = "", **env: str) -> dict[str, Any]:
         done = subprocess.run(
-            [sys.executable, "-c", READ, str(tmp_path)],
-            env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": str(library), "FAKE_NVML": gpus, **env},
+            [str(python), "-c", READ, str(tmp_path)],
+            env=driver.variables(library, FAKE_NVML=gpus, **env),
             capture_output=True,
             text=True,
             check=True,
