@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
-from bootstrap.choose import prices, reading
+from bootstrap.choose import card_speeds, prices, reading
+from bootstrap.choose.manifest import Manifest
+from bootstrap.commands import text
 from bootstrap.errors import KitError
 from bootstrap.rent import comparison
 from bootstrap.rent.comparison import Row
@@ -41,17 +43,35 @@ def cost(
     length = comparison.clip_length(manifest)
     typer.echo(f"{clips} clips of {length:.1f} s with {manifest.title}\n")
     typer.echo(table(rows))
-    typer.echo("\n" + verdict(rows, clips))
-    typer.echo("clip times are scaled from one H200; prices have dates in the notes")
+    typer.echo("\n" + "\n".join(text.wrapped(verdict(rows, clips))))
+    for row in rows:
+        if row.detail:
+            typer.echo("\n".join(text.wrapped(f"own {row.name}: {row.detail}")))
+    typer.echo("\n".join(text.wrapped(_sources(manifest))))
 
 
 def table(rows: list[Row]) -> str:
-    lines = [f"{'':<5} {'':<22} {'a clip':>9} {'together':>9}"]
-    lines += [
-        f"{row.way:<5} {row.name:<22} {row.dollars_per_clip:>9.4f} {row.total_dollars:>9.2f}  {row.note}"
-        for row in rows
-    ]
+    """At most 80 columns."""
+    lines = [f"{'':<5} {'':<18.18} {'time':>7} {'$/clip':>8} {'together':>9}"]
+    for row in rows:
+        predicted = "" if row.is_measured else "~"
+        seconds = f"{predicted}{row.seconds:.0f} s" if row.seconds is not None else ""
+        lines.append(
+            f"{row.way:<5} {row.name:<18.18} {seconds:>7} {row.dollars_per_clip:>8.4f}"
+            f" {row.total_dollars:>9.2f}  {row.note}"
+        )
     return "\n".join(lines)
+
+
+def _sources(manifest: Manifest) -> str:
+    reference = card_speeds.card_speeds().reference
+    known, ready = comparison.load(), comparison.ready_seconds(manifest)
+    link = comparison.LINK_BYTES_PER_SECOND * 8 / 1e6
+    return (
+        f"~ is predicted from an {reference}'s time by data sheets, the others were measured; a rented box is"
+        f" ready after {ready / 60:.0f} min at {link:.0f} Mbit/s; prices of {prices.load().date} (rent)"
+        f" and {max(api.date for api in known.apis)} (APIs)"
+    )
 
 
 def verdict(rows: list[Row], clips: int) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# GB/s of one lane in one direction, by PCIe generation.
-LANE_GB_PER_SECOND = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
+from bootstrap.detect.machine import PcieLink
+
 # Disks are priced by the month; 30 days is the dearer reading of one.
 HOURS_A_MONTH = 720
 # The least link that `startup` prints and `rent` asks for. A slow one costs money while the model comes:
@@ -100,9 +100,8 @@ class Filters:
 
 
 def pcie_rate(generation: float | None, lanes: float | None) -> float | None:
-    """GB/s of a slot; None when either is not known."""
-    lane = LANE_GB_PER_SECOND.get(int(generation or 0))
-    return lane * lanes if lane and lanes else None
+    """GB/s that a copy gets in a slot; None when either is not known."""
+    return PcieLink(int(generation), int(lanes)).bytes_per_second / 1e9 if generation and lanes else None
 
 
 def disk_dollars_per_hour(gb: float, dollars_per_gb_month: float) -> float:

@@ -10,13 +10,16 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from bootstrap.choose.card_speeds import clip_seconds
+from bootstrap.choose import clip_time
+from bootstrap.choose.clip_time import ClipTime
 from bootstrap.choose.manifest import Manifest
-from bootstrap.choose.prices import USABLE_SHARE, Prices
-from bootstrap.rent.cost import PACKAGES_BYTES, START_SECONDS
+from bootstrap.choose.prices import Price, Prices
+from bootstrap.detect.machine import PcieLink
+from bootstrap.rent import duration
 
 FILE = Path(__file__).with_name("alternatives.yaml")
 LINK_BYTES_PER_SECOND = 60e6  # about 500 Mbit/s, as a middling host gives
+PCIE = PcieLink(4, 16)  # as most hosts have
 
 
 class Own(BaseModel):
@@ -56,8 +59,11 @@ class Row:
     name: str
     dollars_per_clip: float
     total_dollars: float
-    note: str
+    note: str  # what the price is for, in a few words
     ready_dollars: float = 0.0  # of the total, what is paid before the first clip
+    seconds: float | None = None  # of a clip; None for an API
+    is_measured: bool = False  # seconds, on such a card; else scaled from another's
+    detail: str | None = None  # what a purchase is worth
 
 
 @cache
@@ -68,15 +74,23 @@ def load(file: Path = FILE) -> Alternatives:
 def rows(
     manifest: Manifest, clips: int, prices: Prices, known: Alternatives, kwh: float | None = None
 ) -> list[Row]:
-    """Every way to make ``clips`` clips in one session, cheapest first. ``kwh``: dollars per kWh."""
+    """Every way to make ``clips`` clips in one session, cheapest first. ``kwh``: dollars per kWh.
+
+    Own cards come last: their price is the electricity alone.
+    """
     kwh = known.electricity_dollars_per_kwh if kwh is None else kwh
     seconds_of_video = clip_length(manifest)
     found = [*_rented(manifest, clips, prices), *_owned(manifest, clips, prices, known, kwh)]
     for api in known.apis:
         each = api.dollars_per_second * seconds_of_video
-        note = f"{api.resolution}, ${api.dollars_per_second:.2f} a second ({api.date})"
+        note = f"{api.resolution}, ${api.dollars_per_second:.2f} a second"
         found.append(Row("api", api.name, each, each * clips, note))
-    return sorted(found, key=lambda row: row.dollars_per_clip)
+    return sorted(found, key=lambda row: (row.way == "own", row.dollars_per_clip))
+
+
+def ready_seconds(manifest: Manifest) -> float:
+    """From the order of a box to the first clip that can be made."""
+    return duration.START_SECONDS + duration.download_bytes(manifest) / LINK_BYTES_PER_SECOND
 
 
 def clip_length(manifest: Manifest) -> float:
@@ -85,35 +99,62 @@ def clip_length(manifest: Manifest) -> float:
 
 
 def _rented(manifest: Manifest, clips: int, prices: Prices) -> list[Row]:
-    size = sum(file.bytes for file in manifest.files) + PACKAGES_BYTES
-    ready = START_SECONDS + size / LINK_BYTES_PER_SECOND
-    smallest = min(profile.needs.vram_gib for profile in manifest.profiles if profile.needs.device == "cuda")
+    ready = ready_seconds(manifest)
     found = []
     for gpu in prices.gpus:
-        seconds = clip_seconds(manifest, gpu.name)
-        if seconds is None or gpu.vram_gib * USABLE_SHARE < smallest:
+        time = _time(manifest, gpu)
+        if time is None:
             continue
         second = (gpu.low + gpu.high) / 2 / 3600
-        total = (ready + clips * seconds) * second
-        note = f"${gpu.low:.2f} to ${gpu.high:.2f} an hour ({prices.date}), {ready / 60:.0f} min until ready"
-        found.append(Row("rent", gpu.name, total / clips, total, note, ready * second))
+        total = (ready + clips * time.seconds) * second
+        row = Row(
+            "rent",
+            gpu.name,
+            total / clips,
+            total,
+            f"${gpu.low:.2f} to ${gpu.high:.2f} an hour",
+            ready_dollars=ready * second,
+            seconds=time.seconds,
+            is_measured=time.is_measured,
+        )
+        found.append(row)
     return found
+
+
+def _time(manifest: Manifest, gpu: Price) -> ClipTime | None:
+    """With the profile that the card gets, in a usual slot."""
+    profile = clip_time.profile_of_card(
+        manifest, vram_gib=gpu.vram_gib, compute_capability=gpu.compute_capability
+    )
+    if profile is None:
+        return None
+    return clip_time.estimate(manifest, profile, gpu.name, pcie_bytes_per_second=PCIE.bytes_per_second)
 
 
 def _owned(manifest: Manifest, clips: int, prices: Prices, known: Alternatives, kwh: float) -> list[Row]:
     found = []
     for card in known.own:
-        seconds = clip_seconds(manifest, card.name)
-        if seconds is None:
+        listed = next((gpu for gpu in prices.gpus if gpu.name == card.name), None)
+        time = _time(manifest, listed) if listed else None
+        if time is None:
             continue
-        power = seconds / 3600 * card.watts / 1000 * kwh
+        power = time.seconds / 3600 * card.watts / 1000 * kwh
         hours = break_even_hours(card, prices, kwh)
         after = (
             f"pays for itself after {hours:.0f} hours of rent" if hours else "dearer than renting for ever"
         )
         bought = card.dollars + card.rest_of_machine_dollars
-        note = f"electricity only; bought for ${bought:.0f} ({card.date}), {after}"
-        found.append(Row("own", card.name, power, power * clips, note))
+        row = Row(
+            "own",
+            card.name,
+            power,
+            power * clips,
+            "electricity alone",
+            seconds=time.seconds,
+            is_measured=time.is_measured,
+            detail=f"bought for ${bought:.0f} ({card.date}), {after}",
+        )
+        found.append(row)
     return found
 
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bootstrap.choose.card_speeds import clip_seconds
 from bootstrap.choose.manifest import Manifest
 from bootstrap.platforms.market import Offer
-
-# From order to running container, and from files to ready: marketplaces' own figures, median 3.3 minutes.
-START_SECONDS = 240
-# A link gives this part of what a host advertises.
-LINK_SHARE = 0.7
-SLOWEST_LINK_MBPS = 100.0  # taken where the marketplace does not say
-PACKAGES_BYTES = 3.2e9
+from bootstrap.rent import duration
 
 
 @dataclass(frozen=True)
@@ -23,6 +16,8 @@ class Estimate:
 
     offer: Offer
     clip_seconds: float | None  # None: this card's speed is not known
+    clip_link_seconds: float  # of these, waiting for what comes through PCIe
+    is_measured: bool  # clip_seconds, on such a card; else it is scaled from another's
     ready_seconds: float  # from the order to the first clip that can be made
     download_dollars: float
     session_dollars: float | None
@@ -31,15 +26,15 @@ class Estimate:
 
 def estimate(offer: Offer, manifest: Manifest, clips: int) -> Estimate:
     """Dollars of a session: start, download, ``clips`` clips one after the other."""
-    size = sum(file.bytes for file in manifest.files) + PACKAGES_BYTES
-    link = (offer.down_mbps or SLOWEST_LINK_MBPS) * LINK_SHARE * 1e6 / 8
-    ready = START_SECONDS + size / link
-    download = size / 1e9 * offer.dollars_per_gb_down
-    seconds = clip_seconds(manifest, offer.gpu)
-    if seconds is None:
-        return Estimate(offer, None, ready, download, None, None)
-    session = (ready + clips * seconds) / 3600 * offer.dollars_per_hour + download
-    return Estimate(offer, seconds, ready, download, session, session / clips)
+    ready = duration.ready_seconds(offer, manifest)
+    download = duration.download_bytes(manifest) / 1e9 * offer.dollars_per_gb_down
+    clip = duration.clip(offer, manifest)
+    if clip is None:
+        return Estimate(offer, None, 0.0, False, ready, download, None, None)
+    session = (ready + clips * clip.seconds) / 3600 * offer.dollars_per_hour + download
+    return Estimate(
+        offer, clip.seconds, clip.link_seconds, clip.is_measured, ready, download, session, session / clips
+    )
 
 
 def rank(offers: Sequence[Offer], manifest: Manifest, clips: int) -> list[Estimate]:

@@ -11,6 +11,7 @@ from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.commands.rent import account
 from bootstrap.commands.rent.options import Clips, MaxPrice, Model, Platform, ProfileName
 from bootstrap.errors import KitError
+from bootstrap.launch.forecast import SLOW_PCIE_SHARE
 from bootstrap.platforms.market import Market
 from bootstrap.platforms.order import Order
 from bootstrap.rent import cost
@@ -39,14 +40,20 @@ def table(ranked: list[Estimate], clips: int) -> str:
     for each in ranked:
         offer = each.offer
         link = f"{offer.down_mbps:.0f}" if offer.down_mbps else "?"
-        clip = f"{each.clip_seconds:.0f} s" if each.clip_seconds else "?"
+        clip = f"{'' if each.is_measured else '~'}{each.clip_seconds:.0f} s" if each.clip_seconds else "?"
         ready = f"{each.ready_seconds / 60:.0f} min"
         dollars = f"{each.dollars_per_clip:.3f}" if each.dollars_per_clip else "?"
         lines.append(
             f"{offer.id:<12.12} {offer.gpus}x {offer.gpu:<21.21} {offer.vram_gib:>4.0f}"
             f" {offer.dollars_per_hour:>6.2f} {link:>7} {ready:>7} {clip:>7} {dollars:>7}"
         )
-    lines.append(f"per clip of {clips}, start and download shared; clip times are scaled from an H200")
+    lines.append(f"per clip of {clips}, start and download shared; ~ is predicted from an H200's time")
+    lines += [
+        f"{each.offer.id}: {each.clip_link_seconds:.0f} s of each clip wait for weights through"
+        f" {each.offer.pcie_gb_per_second:.1f} GB/s"
+        for each in ranked
+        if each.clip_seconds and each.clip_link_seconds >= SLOW_PCIE_SHARE * each.clip_seconds
+    ]
     return "\n".join(lines)
 
 

@@ -72,6 +72,19 @@ def test_the_command_prints_all_three_ways_and_a_verdict() -> None:
         assert word in result.output
 
 
+@pytest.mark.parametrize("model", ["wan22", "wan22-i2v", "svd", "svd-xt"])
+def test_the_comparison_fits_eighty_columns_and_tells_measured_from_predicted(model: str) -> None:
+    app = typer.Typer()
+    app.command()(cost)
+    lines = CliRunner().invoke(app, ["--model", model, "--clips", "1000"]).output.splitlines()
+    assert max(map(len, lines)) <= 80
+    row = {" ".join(line.split()[:3]): line for line in lines if line.startswith(("rent", "own", "api"))}
+    assert "~" in row["rent RTX 4090"]
+    assert "~" not in next(line for line in lines if line.startswith("rent  H200"))
+    ways = [line.split()[0] for line in lines if line.startswith(("rent ", "own  ", "api "))]
+    assert ways[-1] == "own"  # its price is the electricity alone: it stands behind what is paid in full
+
+
 @pytest.mark.parametrize(
     ("model", "reason"),
     [("demo", "demo needs no GPU"), ("wan22-5b", "nobody has measured how long wan22-5b")],
