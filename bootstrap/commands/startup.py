@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bootstrap.choose import reading
+from bootstrap.choose import parcel, reading
 from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.commands import published
 from bootstrap.commands.published import Config, Image, ScriptUrl, Source
@@ -50,6 +50,7 @@ def startup(
     make_form = registry.form(platform)
     manifest = reading.load(model)
     _check_licence(manifest, hf_token)
+    own = parcel.pack(model, manifest)
     box_image, kit = published.find(image, source, script_url, config)
     order = Order(
         manifest=manifest,
@@ -57,6 +58,8 @@ def startup(
         service=service,
         port=port,
         image=box_image,
+        model=own.model,
+        extra_env=own.variables,
         script_url=kit.script_url,
         script_sha256=kit.script_sha256,
         source=kit.source,

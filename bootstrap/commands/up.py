@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from bootstrap import data_directory, settings, volume
+from bootstrap.choose import parcel
 from bootstrap.errors import KitError
 from bootstrap.launch import location
 from bootstrap.settings import Settings
@@ -82,6 +83,8 @@ def up(
     given = {name: value for name, value in flags.items() if value is not None}
     chosen = location.settled(settings.load(given, os.environ, config).settings, os.environ)
     assert chosen.data_dir is not None, "settled"
+    wanted = parcel.unpack(chosen.model, os.environ, chosen.data_dir)
+    chosen = chosen.model_copy(update={"model": wanted})
     if _runs_already(chosen):
         return
     if not location.of(chosen, os.environ).platform.IS_SHORT_LIVED:

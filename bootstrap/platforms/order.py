@@ -37,6 +37,7 @@ class Order:
     service: str = "ui"
     port: int = 8000
     image: str = IMAGE
+    model: str | None = None  # what the box is told; the manifest's name when absent
     script_url: str | None = None  # None: the image starts the kit by itself
     script_sha256: str | None = None  # None: not known
     source: str | None = None  # what the script installs; ``bootstrap.publication`` knows all three
@@ -72,7 +73,7 @@ class Order:
         """The container's variables. KitError for a value that a marketplace would mangle."""
         given = {
             "PLATFORM": platform,
-            "KINOKIT_MODEL": self.manifest.name,
+            "KINOKIT_MODEL": self.model or self.manifest.name,
             "KINOKIT_SERVICE": self.service,
             "KINOKIT_PORT": str(self.port),
             "KINOKIT_SOURCE": self.source if self.script_url else None,

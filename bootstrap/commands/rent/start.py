@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bootstrap.choose import reading
+from bootstrap.choose import parcel, reading
 from bootstrap.commands import published
 from bootstrap.commands.published import Config, Image, ScriptUrl, Source
 from bootstrap.commands.rent import account, offers
@@ -37,6 +37,7 @@ def start(
 ) -> None:
     """Rent a box, wait until it is ready, print its address. Ends it when it does not get ready."""
     manifest, market = reading.load(model), account.market(platform)
+    own = parcel.pack(model, manifest)
     box_image, kit = published.find(image, source, script_url, config)
     for note in kit.notes:
         typer.echo(f"note: {note}")
@@ -53,6 +54,8 @@ def start(
         service=service,
         port=port,
         image=box_image,
+        model=own.model,
+        extra_env=own.variables,
         script_url=kit.script_url,
         script_sha256=kit.script_sha256,
         source=kit.source,
