@@ -13,9 +13,8 @@ from bootstrap.choose import parcel, reading
 from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.commands import published
 from bootstrap.commands.published import Config, Image, ScriptUrl, Source
-from bootstrap.errors import KitError
 from bootstrap.platforms import registry
-from bootstrap.platforms.order import Order
+from bootstrap.platforms.order import Order, profile_to_rent
 
 MARKETPLACES = ", ".join(registry.named("form"))
 
@@ -26,7 +25,7 @@ def startup(
     service: Annotated[str, typer.Option(help="api, or ui for the studio as well.")] = "ui",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the service.")] = 8000,
     profile: Annotated[
-        str | None, typer.Option(help="A profile of the model; the best one sets the filters when absent.")
+        str | None, typer.Option(help="A profile of the model, for the filters; the smallest when absent.")
     ] = None,
     key: Annotated[
         str | None,
@@ -54,7 +53,7 @@ def startup(
     box_image, kit = published.find(image, source, script_url, config)
     order = Order(
         manifest=manifest,
-        profile=_profile(manifest, profile),
+        profile=profile_to_rent(manifest, profile),
         service=service,
         port=port,
         image=box_image,
@@ -73,7 +72,7 @@ def startup(
             typer.echo(f"note: {note}", err=True)
         typer.echo(json.dumps({"method": form.method, "url": form.url, "body": form.body}, indent=2))
         return
-    notes = (*kit.notes, *form.notes, *([] if profile else _smaller(manifest)))
+    notes = (*kit.notes, *form.notes, *([] if profile else _quicker(manifest, order.profile)))
     typer.echo(replace(form, notes=notes).text())
 
 
@@ -83,24 +82,13 @@ def _check_licence(manifest: Manifest, hf_token: str | None) -> None:
         typer.echo(f"note: {manifest.name} is gated: {accept}", err=True)
 
 
-def _smaller(manifest: Manifest) -> list[str]:
-    """The filters are the best profile's: that less will do, too, is worth money."""
-    best, *others = manifest.profiles
-    less = [each for each in others if each.needs.compute_capability == best.needs.compute_capability]
-    if not less:
+def _quicker(manifest: Manifest, chosen: Profile) -> list[str]:
+    """The filters are the smallest profile's, as those of `kinokit rent`: more memory is quicker."""
+    more = [each for each in manifest.profiles if each.needs.vram_gib > chosen.needs.vram_gib]
+    if not more:
         return []
-    named = ", ".join(f"{each.name} ({each.needs.vram_gib:g} GiB)" for each in less)
+    named = ", ".join(f"{each.name} ({each.needs.vram_gib:g} GiB)" for each in more)
     return [
-        f"the filters are those of the quickest profile, {best.name} ({best.needs.vram_gib:g} GiB of GPU"
-        f" memory); for a smaller and cheaper GPU give --profile with one of {named}"
+        f"the filters are those of the smallest profile, {chosen.name} ({chosen.needs.vram_gib:g} GiB of GPU"
+        f" memory); for a larger and quicker GPU give --profile with one of {named}"
     ]
-
-
-def _profile(manifest: Manifest, name: str | None) -> Profile:
-    if name is None:
-        return manifest.profiles[0]
-    for profile in manifest.profiles:
-        if profile.name == name:
-            return profile
-    known = ", ".join(profile.name for profile in manifest.profiles)
-    raise KitError(f"{manifest.name} has no profile {name!r}", fix=f"use one of {known}")

@@ -102,6 +102,19 @@ class Order:
         return pasted_line.write(self.script_url, self.script_sha256, self.port)
 
 
+def profile_to_rent(manifest: Manifest, name: str | None = None) -> Profile:
+    """The profile whose needs set the filters: the named one, else the smallest on a GPU.
+
+    The box itself chooses the best that it can run. KitError for a name that the model does not have.
+    """
+    named = [each for each in manifest.profiles if name in (None, each.name)]
+    if not named:
+        known = ", ".join(each.name for each in manifest.profiles)
+        raise KitError(f"{manifest.name} has no profile {name!r}", fix=f"use one of {known}")
+    on_gpu = [each for each in named if each.needs.device == "cuda"]
+    return min(on_gpu or named, key=lambda each: each.needs.vram_gib)
+
+
 @dataclass(frozen=True)
 class Form:
     """What to type where, and the same as a call of the marketplace's API."""

@@ -13,7 +13,7 @@ from bootstrap.commands.rent.options import Clips, MaxPrice, Model, Platform, Pr
 from bootstrap.errors import KitError
 from bootstrap.launch.forecast import SLOW_PCIE_SHARE
 from bootstrap.platforms.market import Market
-from bootstrap.platforms.order import Order
+from bootstrap.platforms.order import Order, profile_to_rent
 from bootstrap.rent import cost
 from bootstrap.rent.cost import Estimate
 
@@ -58,12 +58,8 @@ def table(ranked: list[Estimate], clips: int) -> str:
 
 
 def profile_of(manifest: Manifest, name: str | None) -> Profile:
-    cards = [profile for profile in manifest.profiles if profile.needs.device == "cuda"]
-    found = [profile for profile in cards if name is None or profile.name == name]
-    if not found:
-        known = ", ".join(profile.name for profile in cards)
-        raise KitError(f"{manifest.name} has no GPU profile {name!r}", fix=f"use one of {known}")
-    return min(found, key=lambda profile: profile.needs.vram_gib)
+    """The same rule as that of `kinokit startup`."""
+    return profile_to_rent(manifest, name)
 
 
 def ranked(

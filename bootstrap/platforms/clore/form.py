@@ -23,16 +23,20 @@ def form(order: Order) -> Form:
         url="https://api.clore.ai/v1/create_order",
         body={
             "type": "on-demand",
-            "currency": "CLORE-Blockchain",
+            # An order pays in a currency that the host takes, and never more a day than is said here.
+            "currency": "{currency}",
+            "required_price": "{price}",
             "renting_server": "{server}",
             "image": order.image,
             "ports": {"22": "tcp", str(order.port): "http"},
             "env": env,
-            **({"command": line} if line else {}),
+            # Documented nowhere; public clients set both: the command then runs beside an ssh server.
+            **({"command": line, "autossh_entrypoint": True} if line else {}),
             **({"ssh_key": order.ssh_key} if order.ssh_key else {}),
         },
         notes=(
             "The page says Proxy Not Found until the container runs (2 minutes); then the boot page shows.",
+            "Take a server that lists a price in a currency that you hold; 5 % come on top.",
             "The public address stands under My Orders; the box learns it from your first visit.",
         ),
     )

@@ -49,12 +49,13 @@ class Client(Market):
         """A call whose code is looked at: 5 waits and tries again, others become the error they mean."""
         for attempt in range(TRIES):
             answer = self.call(method, path, body=body)
-            if not isinstance(answer, Mapping):
+            found: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
+            code = found.get("code")
+            if not isinstance(code, int):
                 raise Unreachable(f"{self.name} answers without a code", 200)
-            code = answer.get("code")
-            reason = answer.get("error") or CODES.get(code or 0, "unknown")
+            reason = found.get("error") or CODES.get(code, "unknown")
             if code == 0:
-                return answer
+                return found
             if code == 3:
                 raise KeyRefused(f"{self.name} refuses the key (code 3)", 200)
             if code == 1:
@@ -98,6 +99,8 @@ class Client(Market):
 
     def _order(self, offer: Offer, order: Order) -> str | None:
         body = {**form(order).body, "renting_server": int(offer.id), **offer.terms}
+        if offer.interruptible:
+            del body["required_price"]  # a bid says the price
         answer = self.ask("POST", "/v1/create_order", body)
         id = answer.get("order_id") or answer.get("id")  # the usual answer names none
         return str(id) if id else None

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from bootstrap.platforms.offer import MIN_DOWN_MBPS
 from bootstrap.platforms.order import PACKAGES_GB, Form, Order
 from bootstrap.platforms.runpod.here import NAME
 
+SECRETS = (
+    "Keep the token as a RunPod secret instead: HF_TOKEN={{ RUNPOD_SECRET_name }}, with its name on the site."
+)
 CONTAINER_DISK_GB = PACKAGES_GB + 8
 
 
@@ -36,6 +40,8 @@ def form(order: Order) -> Form:
         notes=(
             "Do not choose Global Networking: such pods have no public DNS and every download fails.",
             "The proxy cuts a request after 100 s; the API answers at once and clips are polled for.",
+            "Each cloud has its own price; an API call without cloudType goes to Secure Cloud.",
+            *([SECRETS] if order.hf_token else []),
         ),
     )
 
@@ -50,7 +56,7 @@ def _body(order: Order, line: str | None) -> dict[str, Any]:
         "volumeInGb": order.disk_gb,
         "volumeMountPath": "/workspace",
         "allowedCudaVersions": [order.cuda],
-        "minDownloadMbps": 500,
+        "minDownloadMbps": MIN_DOWN_MBPS,
         "minDiskBandwidthMBps": 500,
         "supportPublicIp": True,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 
+from bootstrap.platforms.offer import MIN_DOWN_MBPS, MIN_RELIABILITY
 from bootstrap.platforms.order import Form, Order
 from bootstrap.platforms.vast.here import NAME
 
@@ -19,7 +20,7 @@ def form(order: Order) -> Form:
         fields=(
             ("Image path:tag", order.image),
             ("Docker options", _docker_options(order)),
-            ("Launch mode", "SSH (it replaces the image's entrypoint; the on-start script runs the kit)"),
+            ("Launch mode", "SSH, with a direct connection (the on-start script runs the kit)"),
             ("Disk space", f"{order.disk_gb} GB"),
             ("Extra filters", " ".join(_filters(order))),
         ),
@@ -29,14 +30,10 @@ def form(order: Order) -> Form:
         body={
             "client_id": "me",
             "image": order.image,
-            "env": {
-                **order.env(NAME),
-                f"-p {order.port}:{order.port}": "1",
-                "-p 22:22": "1",
-                "OPEN_BUTTON_PORT": str(order.port),
-            },
+            "env": {**_variables(order), f"-p {order.port}:{order.port}": "1"},
             "disk": order.disk_gb,
-            "runtype": "ssh",
+            # Documented: "ssh" is "ssh_proxy", which maps no port 22; this one maps it by itself.
+            "runtype": "ssh_direct",
             "onstart": line,
             "label": order.label,
         },
@@ -44,10 +41,16 @@ def form(order: Order) -> Form:
     )
 
 
+def _variables(order: Order) -> dict[str, str]:
+    """The container's, with those of the Open button: it leads to the kit, and its token is the kit's."""
+    env = {**order.env(NAME), "OPEN_BUTTON_PORT": str(order.port)}
+    return {**env, "OPEN_BUTTON_TOKEN": order.api_key} if order.api_key else env
+
+
 def _docker_options(order: Order) -> str:
-    """``-p PORT:PORT … -e NAME=VALUE``, as the template's field takes them."""
-    variables = " ".join(f"-e {name}={shlex.quote(value)}" for name, value in order.env(NAME).items())
-    return f"-p {order.port}:{order.port} -p 22:22 {variables}"
+    """``-p PORT:PORT -e NAME=VALUE …``, as the template's field takes them."""
+    variables = " ".join(f"-e {name}={shlex.quote(value)}" for name, value in _variables(order).items())
+    return f"-p {order.port}:{order.port} {variables}"
 
 
 def _filters(order: Order) -> list[str]:
@@ -55,11 +58,12 @@ def _filters(order: Order) -> list[str]:
     need = order.profile.needs
     filters = [
         f"gpu_ram>={order.gpu_gb}",
+        f"num_gpus={need.gpus}",
         f"cuda_max_good>={order.cuda}",
         f"disk_space>={order.disk_gb}",
-        "inet_down>=500",
+        f"inet_down>={MIN_DOWN_MBPS:g}",
         "direct_port_count>=2",
-        "reliability>0.98",
+        f"reliability>={MIN_RELIABILITY:g}",
         "verified=true",
         "rentable=true",
     ]

@@ -18,9 +18,11 @@ from typer.testing import CliRunner
 
 from bootstrap.choose import reading
 from bootstrap.cli import app
+from bootstrap.commands.rent import offers as rent_offers
 from bootstrap.errors import KitError
 from bootstrap.launch import packages
-from bootstrap.platforms import registry
+from bootstrap.platforms import offer, registry
+from bootstrap.platforms import order as startup
 from bootstrap.platforms.order import Order
 from tests.support.ports import free_port
 
@@ -32,8 +34,8 @@ PUBLISHED = {
 
 def order(model: str = "wan22", **changes: object) -> Order:
     manifest = reading.load(model)
-    given = PUBLISHED | changes
-    return Order(manifest=manifest, profile=manifest.profiles[0], **given)  # type: ignore[arg-type]
+    given = {**PUBLISHED, "profile": manifest.profiles[0], **changes}
+    return Order(manifest=manifest, **given)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("platform", registry.named("form"))
@@ -140,3 +142,51 @@ def test_a_key_file_that_is_not_there_is_refused() -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert "/nope.pub' does not exist" in result.output
+
+
+def test_vasts_template_and_api_call_have_the_same_variables() -> None:
+    form = registry.form("vast")(order(api_key="the-key"))
+    (options,) = [value for name, value in form.fields if name == "Docker options"]
+    words = shlex.split(options)
+    typed = {word.partition("=")[0]: word.partition("=")[2] for word in words if "=" in word}
+    sent = {name: value for name, value in form.body["env"].items() if not name.startswith("-p")}
+    assert typed == sent
+    # Open leads to the kit and signs in: the button's token is the kit's.
+    assert sent["OPEN_BUTTON_PORT"] == "8000"
+    assert sent["OPEN_BUTTON_TOKEN"] == sent["KINOKIT_TOKEN"] == "the-key"
+
+
+def test_vasts_launch_mode_provides_port_22() -> None:
+    body = registry.form("vast")(order()).body
+    assert body["runtype"] == "ssh_direct"
+    assert "-p 22:22" not in body["env"]
+
+
+def test_the_link_that_is_asked_for_is_one_number_on_paper_and_by_api() -> None:
+    (filters,) = [value for name, value in registry.form("vast")(order()).fields if name == "Extra filters"]
+    assert "num_gpus=1" in filters
+    assert f"inet_down>={offer.MIN_DOWN_MBPS:g}" in filters
+    assert f"reliability>={offer.MIN_RELIABILITY:g}" in filters
+    assert registry.form("runpod")(order()).body["minDownloadMbps"] == offer.Filters().min_down_mbps
+
+
+def test_startup_and_rent_ask_for_the_same_profile_and_startup_says_which() -> None:
+    manifest = reading.load("wan22")
+    assert startup.profile_to_rent(manifest) == rent_offers.profile_of(manifest, None)
+    arguments = ["startup", "--platform", "vast", "--model", "wan22", *published_options()]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    smallest = startup.profile_to_rent(manifest)
+    assert f"the smallest profile, {smallest.name}" in result.output
+    assert f"gpu_ram>={order(profile=smallest).gpu_gb} " in result.output
+
+
+def test_a_clore_order_names_its_price_and_runs_its_command_beside_ssh() -> None:
+    body = registry.form("clore")(order()).body
+    assert body["required_price"] == "{price}"
+    assert body["currency"] == "{currency}"
+    assert body["autossh_entrypoint"] is True
+
+
+def published_options() -> list[str]:
+    return ["--script-url", PUBLISHED["script_url"], "--source", PUBLISHED["source"]]
