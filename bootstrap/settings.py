@@ -92,7 +92,7 @@ class Settings(BaseModel):
     )
     idle_stop_minutes: Annotated[
         float | None,
-        Field(gt=0, description="Stop the rented box after so long without work; never when absent"),
+        Field(gt=0, description="Stop the rented box after so long without work or use; never when absent"),
     ] = None
     stop_after_hours: Annotated[
         float | None,

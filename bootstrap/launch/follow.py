@@ -65,6 +65,8 @@ class Follower:
         self._stop_at = time.monotonic() + hours * 3600 if hours else float("inf")
         self._calm_seconds = min(CALM_SECONDS, minutes * 60 / 4) if minutes else CALM_SECONDS
         self._state = ""
+        self._is_warned = False
+        self._said_end = ""  # the reason for an end that did not come yet
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until the end: what is shown does not wait for the front's answer."""
@@ -123,8 +125,10 @@ class Follower:
             self._failed(status)
         if status.queue is not None:
             self._idle.see(status.queue)
+        self._idle.see_use(status.unused_seconds)
         if status.state in BOOTING:
             self._idle.stay_awake()
+        self._warn_of_the_end()
 
     def _add_spans(self, status: Status) -> None:
         """The workers' part of the timeline: imports, files loaded, the first clip."""
@@ -157,15 +161,30 @@ class Follower:
         self._document.fail("load", error)
         self._terminal.say(f"error: {error}")
 
+    def _warn_of_the_end(self) -> None:
+        """Minutes before the idle stop: on the page, where a click puts it off, and in the log."""
+        if self._idle.warns() == self._is_warned:
+            return
+        self._is_warned, left = self._idle.warns(), self._idle.left_seconds()
+        self._document.set(idle_stop_at=time.time() + left if self._is_warned and left is not None else None)
+        if self._is_warned and left is not None:
+            self._terminal.say(
+                f"nobody uses this box: it stops in {left / 60:.1f} minutes unless somebody does"
+            )
+
     async def _stop(self, reason: str) -> None:
-        """End the rent where the box may; end the service where nothing is rented; else say who must."""
+        """End the rent where the box may; end the service where nothing is rented; else say once who must."""
         stop = self._location.platform.stop(os.environ)
-        self._terminal.say(f"{reason}: {stop.description}")
+        if reason != self._said_end:
+            self._said_end = reason
+            self._terminal.say(f"{reason}: {stop.description}")
+            if self._location.platform.IS_RENTED and stop.request is None:
+                self._terminal.say("this box cannot stop itself and goes on costing money: stop it yourself")
         log.warning("%s: %s", reason, stop.description)
         if not self._location.platform.IS_RENTED:
             self._end()
         elif not await asyncio.to_thread(platforms.stop_box, stop, os.environ):
-            self._terminal.say("this box could not stop itself and goes on costing money: stop it yourself")
+            log.warning("the box could not stop itself")
 
     # -- the address -------------------------------------------------------------------------------
 

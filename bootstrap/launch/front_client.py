@@ -25,13 +25,16 @@ class Status:
     failure: Mapping[str, Any] | None
     workers: list[dict[str, Any]]
     queue: Mapping[str, Any] | None
+    unused_seconds: float  # since somebody asked for something; negative: the box shall stay so long
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Status:
         boot = found["boot"]
         load: Mapping[str, Any] = next((each for each in boot["phases"] if each["name"] == "load"), {})
         known = {key: load[key] for key in ("detail", "progress") if load.get(key) is not None}
-        return cls(boot["state"], known, boot["failure"], found["workers"], found["queue"])
+        return cls(
+            boot["state"], known, boot["failure"], found["workers"], found["queue"], found["unused_seconds"]
+        )
 
 
 class FrontClient:
@@ -57,7 +60,8 @@ class FrontClient:
 
 def get(url: str, path: str, token: str | None = None) -> dict[str, Any] | None:
     """One JSON answer of this machine's own front; None when there is none."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    # Nobody uses a box because its own processes look at it.
+    headers = {"X-Kinokit-Unattended": "1"} | ({"Authorization": f"Bearer {token}"} if token else {})
     request = urllib.request.Request(url + path, headers=headers)  # noqa: S310
     try:
         with _direct.open(request, timeout=ANSWER_SECONDS) as answer:

@@ -85,6 +85,7 @@ class Run:
             service=self._settings.service,
             platform=self._location.platform.NAME,
             url=self._address.url,
+            idle_stop_minutes=self._settings.idle_stop_minutes,
             hourly_cost=self._settings.hourly_cost,
             access=self._location.access(),
         )

@@ -22,7 +22,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from bootstrap.errors import KitError
 from bootstrap.launch import listener
-from services.front import errors, health, public_address, studio, upkeep, workers
+from services.front import errors, health, presence, public_address, stay, studio, upkeep, workers
 from services.front.access import Access
 from services.front.auth import Auth
 from services.front.context import Context, Shared
@@ -43,6 +43,7 @@ def assemble(settings: Settings) -> FastAPI:
     app = FastAPI(title="kinokit", lifespan=_life, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.context = context
     errors.install(app)
+    app.add_middleware(presence.CountUse, presence=context.presence)
     app.add_middleware(
         Auth,
         people=TokenFile(settings.token_file) if settings.auth else None,
@@ -50,6 +51,7 @@ def assemble(settings: Settings) -> FastAPI:
         sign_in=boot_page.sign_in_page,
     )
     app.include_router(health.router)
+    app.include_router(stay.router)
     app.include_router(videos.router)
     app.include_router(models.router)
     app.include_router(workers.router)

@@ -13,6 +13,7 @@ from bootstrap.errors import KitError
 from services.front.boot_state import BootState
 from services.front.counts import Counts
 from services.front.fleet import Fleet
+from services.front.presence import Presence
 from services.front.settings import Settings
 from services.queue.files import Files
 from services.queue.notifier import Notifier
@@ -33,6 +34,7 @@ class Context:
         self.boot = BootState(settings.data_dir, self.workers)
         self.fleet = Fleet(self.workers, self.boot, self.ask, is_shared=settings.is_shared)
         self.counts = Counts(self.ask, max_queued=settings.max_queued)
+        self.presence = Presence()
         self.notifier = Notifier()
         self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None

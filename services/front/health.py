@@ -48,6 +48,7 @@ async def status(context: Shared) -> dict[str, Any]:
     return {
         "boot": context.boot.document(),
         "studio": context.studio,
+        "unused_seconds": context.presence.unused_seconds(),
         "workers": [report.public() for report in context.workers.all()],
         "queue": counts,
         "plan": {**plan.model_dump(mode="json"), "family": plan.family.name} if plan else None,

@@ -10,7 +10,7 @@ class Refused extends Error {
 async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, { cache: "no-store", headers: { Accept: "application/json" }, ...options });
+    answer = await fetch(path, { cache: "no-store", headers: { Accept: "application/json", ...attended() }, ...options });
   } catch {
     const fix = "Check your connection. If this lasts, see whether the machine still runs.";
     throw new Refused("The machine does not answer.", fix, 0);

@@ -276,7 +276,7 @@ function show(status, now) {
 
 // The front answers with the marker for as long as it has only this page to show.
 async function openStudio() {
-  const answer = await fetch("./", { cache: "no-store" });
+  const answer = await fetch("./", { cache: "no-store", headers: attended() });
   if (answer.ok && !answer.headers.has("X-Kinokit-Boot")) location.reload();
 }
 
@@ -290,7 +290,7 @@ function showLost(wait) {
 async function follow() {
   let wait = 1000;
   try {
-    const answer = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(8000) });
+    const answer = await fetch("status", { cache: "no-store", headers: attended(), signal: AbortSignal.timeout(8000) });
     // The token changed: the front shows its sign-in page.
     if (answer.status === 401) return location.reload();
     if (!answer.ok) throw new Error(answer.status);
@@ -301,6 +301,7 @@ async function follow() {
     missed = 0;
     $("lost").hidden = true;
     show(status, sent || Date.now() / 1000);
+    showIdleStop(boot, "stay");
     if (boot.state === "ready" && studio) await openStudio();
     if (boot.state === "ready" && !studio) wait = 5000;
   } catch {

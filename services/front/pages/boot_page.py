@@ -18,8 +18,8 @@ HEADERS = {"X-Kinokit-Boot": "1", "Cache-Control": "no-store"}
 @cache
 def page() -> str:
     """The boot page, for ``GET /`` until the service is ready; it follows ``/status`` by itself."""
-    styles = ("tokens.css", "page.css", "boot.css", "waterfall.css")
-    scripts = ("words.js", "boot.js", "waterfall.js")
+    styles = ("tokens.css", "page.css", "boot.css", "waterfall.css", "presence.css")
+    scripts = ("words.js", "presence.js", "boot.js", "waterfall.js")
     script = '"use strict";\n' + "".join(map(read, scripts))
     return _fill("boot.html", style="".join(map(read, styles)), script=script)
 

@@ -49,7 +49,9 @@ async function showTrouble() {
   let text = "";
   if (missed >= 2) text = TROUBLE.silent;
   else if (!missed && looks++ % 5 === 0) {
-    const state = await ask(`${root}status`).then((status) => status.boot.state, () => "ready");
+    const boot = await ask(`${root}status`).then((status) => status.boot, () => ({ state: "ready" }));
+    showIdleStop(boot, `${root}stay`);
+    const state = boot.state;
     trouble = state === "ready" ? "" : TROUBLE[state] ?? TROUBLE.loading;
   }
   part("lost").hidden = !(text || trouble);

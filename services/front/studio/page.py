@@ -19,7 +19,7 @@ from services.front.pages import boot_page
 from services.front.studio import form, theme
 from services.front.studio.origin import BrowserOrigin
 
-SCRIPTS = ("words.js", "clips.js", "api.js", "screen.js", "library.js", "studio.js")
+SCRIPTS = ("words.js", "presence.js", "clips.js", "api.js", "screen.js", "library.js", "studio.js")
 WRONG = '<div id="k-wrong" role="alert" hidden></div>'  # filled by pages/screen.js
 # How often Gradio's queue looks for an event and for its progress: its own 1 and 10 ms are 3 % of a core for
 # ever, and clips do not go through it.
@@ -52,7 +52,7 @@ def application(plan: Plan) -> FastAPI:
 
 def _head() -> str:
     """The style goes here, not to ``css``: Gradio rewrites selectors there and loses the dark colours."""
-    style = boot_page.read("tokens.css") + boot_page.read("studio.css")
+    style = boot_page.read("tokens.css") + boot_page.read("studio.css") + boot_page.read("presence.css")
     return f'<link rel="icon" href="{boot_page.icon()}"><style>{style}</style>'
 
 

@@ -198,6 +198,23 @@ def test_idleness_counts_from_the_last_work() -> None:
     assert not Idle(None, clock=clock).is_over()
 
 
+def test_who_asks_for_something_uses_the_box_and_the_end_is_announced() -> None:
+    clock = Clock()
+    idle = Idle(600, clock=clock)
+    clock.now += 500
+    assert idle.warns()
+    idle.see_use(unused_seconds=10)
+    assert not idle.warns()
+    assert idle.left_seconds() == 590
+    idle.see_use(unused_seconds=400)  # what was before says nothing new
+    assert idle.left_seconds() == 590
+    idle.see_use(unused_seconds=-3600)  # it shall stay for an hour, and then the whole limit
+    clock.now += 3600 + 449
+    assert not idle.warns()
+    clock.now += 1
+    assert idle.warns()
+
+
 def test_the_oom_killer_is_named_when_it_struck() -> None:
     assert "OOM killer" in exit_reason.reason(-9, oom_kills=1)
     assert exit_reason.reason(-9) == "killed by signal 9 (SIGKILL)"

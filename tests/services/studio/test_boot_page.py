@@ -51,6 +51,17 @@ def test_a_download_shows_bytes_rate_time_left_and_files(front: Front, desk: Des
     assert page.title() == "52 % · Downloading the model · kinokit"
 
 
+def test_the_idle_stop_is_announced_and_a_click_puts_it_off(front: Front, desk: Desk) -> None:
+    show(front, boots.launched(idle_stop_at=1_790_000_000.0))
+    page = desk.open(front.url)
+    expect(page.locator("#idle-stop")).to_contain_text("Nobody uses this machine. It stops at")
+    with page.expect_response("**/stay") as answer:
+        page.get_by_role("button", name="Keep it for an hour").click()
+    assert answer.value.status == 204
+    unused = front.anybody.get("/status", headers={"X-Kinokit-Unattended": "1"}).json()["unused_seconds"]
+    assert unused < -3500
+
+
 def test_the_page_follows_without_being_reloaded(front: Front, desk: Desk) -> None:
     show(front, boots.fetching(0.2))
     page = desk.open(front.url)
