@@ -15,6 +15,7 @@ from bootstrap.fetch import run
 from bootstrap.fetch import store as _store
 from bootstrap.fetch.progress import FileProgress, Progress
 from bootstrap.fetch.request import Request
+from bootstrap.fetch.twins import Twins
 
 __all__ = ["FileProgress", "Progress", "fetch", "home", "missing_bytes", "missing_in", "saved_token"]
 
@@ -53,6 +54,7 @@ def fetch(
         downloader=downloader,
         verify=verify,
         connections=connections,
+        twins=Twins(store.absolute()),
         arrived=arrived,
     )
     return run.run(request, report)
@@ -66,9 +68,10 @@ def saved_token() -> str | None:
 
 
 def missing_bytes(manifest: Manifest, *, store: Path) -> int:
-    """The size of the files that are not there and verified yet; touches nothing."""
-    place = home(manifest, store=store)
-    return sum(file.bytes for file in _store.missing(manifest, place))
+    """The size of the files that are to be downloaded; touches nothing. What another model has is linked."""
+    place, others = home(manifest, store=store), Twins(store.absolute())
+    missing = _store.missing(manifest, place)
+    return sum(file.bytes for file in missing if others.find(file, but=place / file.kept_at) is None)
 
 
 def missing_in(data_dir: Path) -> Callable[[Manifest], int]:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from bootstrap.choose.manifest import File
 from bootstrap.errors import KitError
-from bootstrap.fetch import hub, publish, resume, store
+from bootstrap.fetch import hub, publish, resume, store, twins
 from bootstrap.fetch.journal import Claims
 from bootstrap.fetch.reporter import Reporter
 from bootstrap.fetch.request import Request
-from bootstrap.fetch.store import Lock, Stamp
+from bootstrap.fetch.store import Entry, Lock, Stamp
 from bootstrap.fetch.transfers.session import Session
 from bootstrap.fetch.transfers.transfer import FileTransfer
 
@@ -33,25 +33,30 @@ def _report(request: Request, reporter: Reporter, transfers: list[FileTransfer])
 
 
 def _find(request: Request, file: File, lock: Lock) -> FileTransfer | None:
-    source = file.source or request.manifest.source
     final = request.home / file.kept_at
-    original: Path | None = None
-    if source.folder is not None:
-        original = store.local_folder(source) / file.path
-        _check_size(file, original)
-    elif not final.is_file():
-        original = hub.in_cache(source, file)
-        if original is None:
-            return None
+    original, entry = _original(request, file, lock.get(file.kept_at))
     path = original or final
-    if path.stat().st_size != file.bytes:
+    if not path.is_file() or path.stat().st_size != file.bytes:
         return None
-    transfer = resume.of_local(file, final, original, lock.get(file.kept_at))
+    transfer = resume.of_local(file, final, original, entry)
     transfer.plan(set(range(transfer.pieces)))
     transfer.set_segments()
     transfer.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     transfer.state = "verifying"
     return transfer
+
+
+def _original(request: Request, file: File, entry: Entry | None) -> tuple[Path | None, Entry | None]:
+    """Where else on this box the file lies, and what is known of it; None where it is in its own place."""
+    source = file.source or request.manifest.source
+    final = request.home / file.kept_at
+    if source.folder is not None:
+        original = store.local_folder(source) / file.path
+        _check_size(file, original)
+        return original, entry
+    if final.is_file():
+        return None, entry
+    return request.twins.find(file, but=final) or (hub.in_cache(source, file), entry)
 
 
 def _check_size(file: File, original: Path) -> None:
@@ -68,8 +73,9 @@ def _keep(request: Request, transfer: FileTransfer) -> None:
     """The file is hashed: record it when it is right, keep the right pieces of it when it is not."""
     request.still_ours()
     if not transfer.bad:
-        if transfer.original is not None:
-            _link(transfer.original, transfer.final)
+        if transfer.original is not None and not _placed(request, transfer, transfer.original):
+            transfer.bad.add(0)
+            return
         publish.record(request.home, transfer)
         request.arrived(transfer.final)
         return
@@ -83,12 +89,34 @@ def _keep(request: Request, transfer: FileTransfer) -> None:
         )
 
 
-def _demote(transfer: FileTransfer) -> None:
-    """A damaged file loses its final name at once; its right pieces are kept."""
+def _placed(request: Request, transfer: FileTransfer, original: Path) -> bool:
+    """Whether the file has its own name now; not when it was deleted elsewhere while it was hashed."""
+    if not request.twins.holds(original):
+        _link(original, transfer.final)
+        return True
     try:
-        transfer.final.replace(transfer.part)
+        twins.share(original, transfer.final)
+    except OSError as error:
+        if original.exists():
+            raise store.cannot_write(transfer.final.parent, error) from error
+        return False
+    return True
+
+
+def _demote(transfer: FileTransfer) -> None:
+    """A damaged file loses its final name at once; its right pieces are kept.
+
+    Where others use the same bytes a copy is mended: they may want another content by now.
+    """
+    try:
+        if twins.is_shared(transfer.final):
+            twins.separate(transfer.final, transfer.part)
+        else:
+            transfer.final.replace(transfer.part)
     except OSError as error:
         raise store.cannot_write(transfer.final.parent, error) from error
+    if not transfer.part.exists():
+        return
     journal = resume.journal_of(transfer)
     good = set(range(transfer.pieces)) - transfer.bad
     states = transfer.states if transfer.known else {}

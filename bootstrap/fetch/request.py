@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bootstrap.choose.manifest import Manifest
 from bootstrap.fetch.transfers.patience import Patience
+from bootstrap.fetch.twins import Twins
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Request:
     downloader: str
     verify: bool
     connections: int | None
+    twins: Twins  # the same contents elsewhere in the store
     patience: Patience = field(default_factory=Patience)
     arrived: Callable[[Path], None] = lambda _: None
     still_ours: Callable[[], None] = lambda: None  # raises lease.Lost when another fetches into the folder

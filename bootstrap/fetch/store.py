@@ -33,6 +33,11 @@ def home(source: Source, *, store: Path) -> Path:
     return store / f"folder--{folder.name}--{_short(str(folder))}"
 
 
+def homes(store: Path) -> list[Path]:
+    """The folders below which something was verified."""
+    return sorted(lock.parent for depth in ("*", "*/*") for lock in store.glob(f"{depth}/{LOCK_NAME}"))
+
+
 def local_folder(source: Source) -> Path:
     """A folder source's own place; loading a manifest has made it absolute."""
     assert source.folder is not None, "asked only of folder sources"

@@ -15,6 +15,7 @@ from bootstrap.choose.manifest import Manifest
 from bootstrap.fetch import Progress, run
 from bootstrap.fetch.request import Request
 from bootstrap.fetch.transfers.patience import Patience
+from bootstrap.fetch.twins import Twins
 from tests import hub
 from tests.hub import Hub, Repo
 
@@ -55,6 +56,7 @@ class Model:
             downloader="kinokit",
             verify=False,
             connections=None,
+            twins=Twins(self.store),
             patience=QUICK,
         )
         return run.run(replace(request, **changes), self.reports.append)
