@@ -82,13 +82,14 @@ def up(
     }
     given = {name: value for name, value in flags.items() if value is not None}
     chosen = location.settled(settings.load(given, os.environ, config).settings, os.environ)
-    assert chosen.data_dir is not None, "settled"
-    wanted = parcel.unpack(chosen.model, os.environ, chosen.data_dir)
+    data_dir = chosen.data_dir
+    assert data_dir is not None, "settled"
+    wanted = parcel.unpack(chosen.model, os.environ, data_dir)
     chosen = chosen.model_copy(update={"model": wanted})
     if _runs_already(chosen):
         return
     if not location.of(chosen, os.environ).platform.IS_SHORT_LIVED:
-        volume.adopt(chosen.data_dir)
+        volume.adopt(data_dir)
     if chosen.detach:
         start_detached(chosen)
     else:
