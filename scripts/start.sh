@@ -555,6 +555,27 @@ elif [ "$(cat "$home/core.sum" 2> /dev/null)" != "$package" ]; then
     echo "$package" > "$home/core.sum"
 fi
 
+ssh_for_the_key() { # what the marketplace's port 22 is for; the kit does not wait for it, and goes on without it
+    die() { say "no ssh: $1; $2"; exit 0; }
+    if [ "$(id -u)" != 0 ]; then die "sshd needs root" "use the marketplace's own terminal"; fi
+    sshd=$(command -v sshd || echo /usr/sbin/sshd)
+    if [ ! -x "$sshd" ]; then
+        sleep 15 # the agent starts meanwhile
+        apt_install openssh-server
+    fi
+    umask 077
+    mkdir -p /run/sshd "${HOME:-/root}/.ssh" || die "no place for keys" "is the root read-only?"
+    keys="${HOME:-/root}/.ssh/authorized_keys"
+    grep -qxF "$1" "$keys" 2> /dev/null || printf '%s\n' "$1" >> "$keys" || die "no place for the key" "is it read-only?"
+    ssh-keygen -A > /dev/null || die "no host keys" "is the root read-only?"
+    "$sshd" -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no -o PermitRootLogin=prohibit-password \
+        || die "sshd does not start" "the marketplace may run its own at port 22"
+    say "ssh answers at port 22 to the key that was given"
+}
+key="${PUBLIC_KEY:-${SSH_PUBLIC_KEY:-}}"
+# On a machine of one's own a key in the environment is no wish to open a port.
+if [ -n "$key" ] && { [ "$platform" != own ] || [ -e /.dockerenv ]; }; then ssh_for_the_key "$key" & fi
+
 say "starting the agent"
 [ "${KINOKIT_START_ONLY_INSTALL:-}" = 1 ] && exit 0
 exec "$bin/kinokit" up "$@"

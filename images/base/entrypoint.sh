@@ -2,14 +2,19 @@
 # What runs before the kit in a container: sshd when a key is given, and no more rights than needed.
 set -eu
 
+say() { printf '[kinokit] %s\n' "$*"; }
+
+start_sshd() { # for the key $1; every step may fail where the root is read-only
+    mkdir -p /run/sshd /root/.ssh \
+        && printf '%s\n' "$1" > /root/.ssh/authorized_keys \
+        && chmod 700 /root/.ssh && chmod 600 /root/.ssh/authorized_keys \
+        && ssh-keygen -A > /dev/null \
+        && /usr/sbin/sshd -o PasswordAuthentication=no -o KbdInteractiveAuthentication=no \
+            -o PermitRootLogin=prohibit-password
+}
 key="${PUBLIC_KEY:-${SSH_PUBLIC_KEY:-}}"
 if [ "$(id -u)" = 0 ] && [ -n "$key" ]; then
-    mkdir -p /run/sshd /root/.ssh
-    printf '%s\n' "$key" > /root/.ssh/authorized_keys
-    chmod 700 /root/.ssh
-    chmod 600 /root/.ssh/authorized_keys
-    ssh-keygen -A > /dev/null
-    /usr/sbin/sshd -o PasswordAuthentication=no -o PermitRootLogin=prohibit-password
+    start_sshd "$key" || say "no ssh: the lines above say why; the kit starts without it"
 fi
 
 # Marketplaces mount volumes owned by root and expect root; elsewhere the kit runs as kino.
