@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -86,14 +87,19 @@ class Processes:
             self._keep(worker)
         return len(self._workers)
 
-    def start_bridge(self, local_url: str) -> None:
+    def start_bridge(self, local_url: str) -> KitError | None:
         """Where RunPod's queue hands out the jobs: the process that takes them. Elsewhere nothing.
 
         RunPod's SDK lives in an environment of its own, which images/serverless makes and names: a fact of
-        the image, not a setting.
+        the image, not a setting. What is returned says why an image without it takes no jobs.
         """
         if not self._env.get("RUNPOD_WEBHOOK_GET_JOB"):
-            return
+            return None
+        if not self._env.get("KINOKIT_RUNPOD_PYTHON") and importlib.util.find_spec("runpod") is None:
+            return KitError(
+                "this is a queue endpoint of RunPod, and the image has no SDK to take the endpoint's jobs",
+                fix="use the image kinokit-serverless, or make a load-balancing endpoint",
+            )
         arguments = ["--url", local_url, "--token-file", str(self._data_dir / data_directory.TOKEN)]
         python = self._env.get("KINOKIT_RUNPOD_PYTHON")
         self._bridge = Supervised(
@@ -105,6 +111,7 @@ class Processes:
             died=self.deaths.put_nowait,
         )
         self._keep(self._bridge)
+        return None
 
     async def end_workers(self) -> None:
         """They give their jobs back and end; who does not is killed."""

@@ -148,7 +148,9 @@ class Run:
             return
         plan.write(self._data_dir / data_directory.PLAN)
         self._document.begin("launch")
-        self._processes.start_bridge(self._address.local_url)
+        if without_bridge := self._processes.start_bridge(self._address.local_url):
+            log.error("%s", without_bridge)
+            self._terminal.say(f"error: {without_bridge}")
         workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
         self._document.end("launch", f"{workers}, {plan.threads} threads each")
         self._document.begin("load")

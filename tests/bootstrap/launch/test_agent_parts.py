@@ -273,3 +273,12 @@ def test_the_address_of_an_earlier_boot_is_not_shown_again(tmp_path: Path) -> No
         agent.terminate()
         said, _ = agent.communicate(timeout=60)
     assert "old.us.clorecloud.net" not in said
+
+
+def test_an_image_without_runpods_sdk_says_on_a_queue_endpoint_which_one_is_meant(tmp_path: Path) -> None:
+    """The process that takes the jobs would die for ever."""
+    said = Processes(tmp_path, {"RUNPOD_WEBHOOK_GET_JOB": "https://x"}).start_bridge("http://127.0.0.1:8000")
+    assert said is not None
+    assert "queue endpoint" in said.problem
+    assert "kinokit-serverless" in said.fix
+    assert Processes(tmp_path, {}).start_bridge("http://127.0.0.1:8000") is None
