@@ -123,7 +123,12 @@ sub bound {
     socket my $new, $at->{family}, SOCK_STREAM, 0 or return;
     setsockopt $new, SOL_SOCKET, SO_REUSEADDR, 1;
     setsockopt $new, IPPROTO_IPV6, IPV6_V6ONLY, 1 if $at->{family} == AF_INET6;
-    (bind $new, $at->{addr} and listen $new, SOMAXCONN) or return note("no page at port $port: $!");
+    my $is_bound;
+    for (1 .. 30) { # a page before this one may be about to end
+        $is_bound = bind $new, $at->{addr} and last;
+        $!{EADDRINUSE} ? select undef, undef, undef, .1 : last;
+    }
+    $is_bound and listen $new, SOMAXCONN or return note("no page at port $port: $!");
     fcntl $new, F_SETFL, O_NONBLOCK;
     $listen = $new;
 }
@@ -253,7 +258,7 @@ PERL
 }
 
 serve_with_python() { program=$1; shift; exec "$program" - "$@" << 'PYTHON'
-import html, os, re, select, signal, socket, sys, time
+import errno, html, os, re, select, signal, socket, sys, time
 
 template, log_path, end, port = (os.environ.pop("KINOKIT_PAGE_" + name, "") for name in ("HTML", "LOG", "END", "PORT"))
 port, given = int(port), os.environ.get
@@ -291,7 +296,12 @@ def bound():
         new = socket.socket(found[0], socket.SOCK_STREAM)
         new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if found[0] == socket.AF_INET6: new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        new.bind(found[4]), new.listen(socket.SOMAXCONN), new.setblocking(False)
+        for left in reversed(range(30)):  # a page before this one may be about to end
+            try: new.bind(found[4]); break
+            except OSError as error:
+                if not left or error.errno != errno.EADDRINUSE: raise
+                time.sleep(0.1)
+        new.listen(socket.SOMAXCONN), new.setblocking(False)
         listen = new
     except OSError as error: note("no page at port %d: %s" % (port, error.strerror))
 

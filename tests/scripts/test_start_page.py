@@ -132,6 +132,19 @@ def test_a_port_that_is_taken_does_not_stop_the_work(tmp_path: Path, path: str) 
 
 
 @both
+def test_it_follows_a_page_that_is_about_to_end(tmp_path: Path, path: str) -> None:
+    """The pasted line shows one while it fetches this script, and kills it."""
+    kit = start_script.installed(tmp_path, WAITS)
+    with socket.create_server(("127.0.0.1", 0)) as before:
+        port = before.getsockname()[1]
+        with start_script.started(tmp_path, path, kit | {"KINOKIT_PORT": str(port)}) as box:
+            time.sleep(0.5)
+            before.close()
+            wait_for(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=60).status_code == 200)
+            assert "no page" not in box.logs
+
+
+@both
 def test_the_port_is_found_where_kubernetes_has_a_service_called_kinokit(tmp_path: Path, path: str) -> None:
     kit = start_script.installed(tmp_path, WAITS)
     port = str(free_port())
