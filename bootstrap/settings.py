@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticUndefined
 
+from bootstrap import pasted_secret, web_address
 from bootstrap.errors import KitError
 from bootstrap.platforms import PLATFORMS
 from bootstrap.yaml_errors import Document, of_schema
@@ -152,6 +153,11 @@ class Settings(BaseModel):
         if wrong:
             raise ValueError(f"must begin with http:// or https://: {', '.join(wrong)}")
         return value
+
+    @field_validator("token", "hf_token", mode="before")
+    @classmethod
+    def _pasted(cls, value: Any) -> Any:
+        return pasted_secret.cleaned(value)
 
     @field_validator("platform")
     @classmethod
@@ -299,7 +305,7 @@ def _worded(error: Mapping[str, Any], values: Mapping[str, Any], sources: Mappin
     """The mistake with its source and value; a secret's value is never shown."""
     name = str(error["loc"][0])
     problem = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
-    shown = "" if _is_secret(name) else f", got {values.get(name)!r}"
+    shown = "" if _is_secret(name) else f", got {web_address.shown(repr(values.get(name)))}"
     return f"{name} ({sources[name]}): {problem[:1].lower()}{problem[1:]}{shown}"
 
 
@@ -311,7 +317,9 @@ def _masked(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return "********"
     if isinstance(value, str):
-        return re.sub(r"//[^/@]*@", "//********@", value)  # a private source's credentials
+        return web_address.without_queries(re.sub(r"//[^/@]*@", "//********@", value))
+    if isinstance(value, tuple):
+        return tuple(map(_masked, value))
     return str(value) if isinstance(value, Path) else value
 
 

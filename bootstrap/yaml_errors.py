@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from bootstrap import web_address
+
 Place = tuple[str | int, ...]  # e.g. ("files", 2, "sha256")
 
 
@@ -162,5 +164,5 @@ def _lowered(message: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = web_address.shown(repr(value))
     return text if len(text) <= 60 else text[:57] + "…"

@@ -21,6 +21,7 @@ def mistakes(document: Document, family: Family | None) -> Iterator[Mistake]:
     for index, file in enumerate(_list(data.get("files"))):
         if isinstance(file, dict) and file.get("source") is not None:
             yield from _sources(document, ("files", index, "source"), file["source"])
+        yield from _query(document, index, file)
     yield from _twice(document, "files", "target", [str(f.get("target") or f.get("path")) for f in files])
     names = [str(p.get("name")) for p in _list(data.get("profiles")) if isinstance(p, dict)]
     yield from _twice(document, "profiles", "name", names)
@@ -52,17 +53,27 @@ def _sources(document: Document, place: Place, source: Any) -> Iterator[Mistake]
         yield document.mistake((*place, "revision"), "means nothing without a repo")
 
 
+def _query(document: Document, index: int, file: Any) -> Iterator[Mistake]:
+    """The hub's pages copy addresses with ?download=true."""
+    source = _dict(_dict(file).get("source") or document.data.get("source"))
+    if source.get("repo") and "?" in str(_dict(file).get("path")):
+        yield document.mistake(
+            ("files", index, "path"), "a file of a repo has no query: leave out ? and after"
+        )
+
+
 def _twice(document: Document, listed: str, key: str, names: list[str]) -> Iterator[Mistake]:
     for index, name in enumerate(names):
         if name in names[:index]:
-            yield document.mistake((listed, index, key), f"{name} is listed twice")
+            yield document.mistake((listed, index, key), f"{name.partition('?')[0]} is listed twice")
 
 
 def _paths(document: Document, files: list[dict[str, Any]]) -> Iterator[Mistake]:
     paths = [str(file.get("path")) for file in files]
     for role, path in _dict(document.data.get("components")).items():
         if path != "." and not any(p == path or p.startswith(f"{path}/") for p in paths):
-            yield document.mistake(("components", str(role)), f"{path} is not among the files")
+            shown = str(path).partition("?")[0]
+            yield document.mistake(("components", str(role)), f"{shown} is not among the files")
 
 
 def _roles(document: Document, family: Family) -> Iterator[Mistake]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
+    PrivateAttr,
+    SecretStr,
     StringConstraints,
     ValidationInfo,
     WithJsonSchema,
@@ -41,8 +44,22 @@ def _https(url: str) -> str:
     return url
 
 
+def _https_folder(url: str) -> str:
+    try:
+        parts = urlsplit(_https(url))
+        is_good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError as error:
+        raise ValueError(str(error) if "https" in str(error) else "is no address of a host") from error
+    if not is_good or any(character.isspace() for character in url):
+        raise ValueError("is no address of a host")
+    if parts.fragment:
+        raise ValueError("must not have a #fragment: servers never see it")
+    return url
+
+
 Inside = Annotated[str, AfterValidator(_inside)]
 Https = Annotated[str, AfterValidator(_https)]
+HttpsFolder = Annotated[str, AfterValidator(_https_folder)]
 GitOid = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 Repo = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")]
 Size = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}$")]
@@ -77,7 +94,7 @@ class Source(Strict):
 
     repo: Repo | None = None  # "owner/name" on the hub
     revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")] | None = None
-    url: Https | None = None  # https://host/folder, the file's path is appended
+    url: HttpsFolder | None = None  # https://host/folder, the file's path is appended, a query goes behind it
     folder: str | None = None  # a local folder, relative to the manifest; absolute once it is loaded
 
 
@@ -94,11 +111,24 @@ class File(Strict):
     git_oid: GitOid | None = None  # sha1 of "blob <bytes>\0" and the content, for files outside of LFS
     target: Inside | None = None  # where it is kept below the source's folder; the path itself when absent
     source: Source | None = None  # where it comes from, instead of the manifest's source
+    # Where it is, when that holds more than source and path show: a query, a user. Made by loading.
+    _address: SecretStr | None = PrivateAttr(default=None)
 
     @property
     def kept_at(self) -> str:
         """Where it lies below the folder of the manifest's files."""
         return self.target or self.path
+
+    @property
+    def address(self) -> str | None:
+        """Its whole address, secrets in clear, for a request alone; None when source and path tell it."""
+        return self._address.get_secret_value() if self._address else None
+
+    def at(self, address: str, **changes: Any) -> File:
+        """The same file at an address that is shown nowhere."""
+        moved = self.model_copy(update=changes)
+        moved._address = SecretStr(address)
+        return moved
 
 
 class Licence(Strict):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from bootstrap import certificates, yaml_errors
-from bootstrap.choose import consistency
+from bootstrap import certificates, web_address, yaml_errors
+from bootstrap.choose import addressing, consistency
 from bootstrap.choose import family as families
 from bootstrap.choose.family import Family
 from bootstrap.choose.manifest import MANIFEST_FOLDER, Manifest, Source
@@ -35,9 +36,10 @@ class BadManifest(KitError):
 def load(name_path_or_url: str) -> Manifest:
     """A shipped model's name, a path that ends in .yaml, or an https address. KitError when it is none."""
     if "://" in name_path_or_url:
-        return _anchored(parse(_downloaded(name_path_or_url), name_path_or_url.rpartition("/")[2]), None)
+        name = urlsplit(name_path_or_url).path.rpartition("/")[2]
+        return _anchored(addressing.hide(parse(_downloaded(name_path_or_url), name)), None)
     path = path_of(name_path_or_url)
-    return _anchored(parse(_text(path), path.name, path.parent), path.parent)
+    return _anchored(addressing.hide(parse(_text(path), path.name, path.parent)), path.parent)
 
 
 def path_of(name_or_path: str) -> Path:
@@ -126,7 +128,8 @@ def _downloaded(url: str) -> str:
 
     if not url.startswith("https://"):
         raise KitError(
-            f"a manifest's address must begin with https://, got {url}", fix="use https, or a local path"
+            f"a manifest's address must begin with https://, got {web_address.shown(url)}",
+            fix="use https, or a local path",
         )
     try:
         trusted = certificates.trusting(os.environ)
@@ -139,10 +142,11 @@ def _downloaded(url: str) -> str:
         ) from error
     except httpx.HTTPError as error:
         raise KitError(
-            f"the manifest could not be read from {url}: {error}", fix="check the address"
-        ) from error
+            web_address.shown(f"the manifest could not be read from {url}: {error}"), fix="check the address"
+        ) from None
     if len(answer.content) > MAX_BYTES:
         raise KitError(
-            f"{url} is larger than 1 MiB, so it is not a manifest", fix="give the address of a YAML file"
+            f"{web_address.shown(url)} is larger than 1 MiB, so it is not a manifest",
+            fix="give the address of a YAML file",
         )
     return answer.text

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from bootstrap import settings
+from bootstrap.choose import addressing, locking, reading
 from bootstrap.choose import family as families
-from bootstrap.choose import locking, reading
 from bootstrap.choose.family import Family, Setting
 from bootstrap.choose.manifest import Manifest
 from bootstrap.commands import text
@@ -34,6 +34,12 @@ def check(
         typer.echo(json.dumps({"name": read.name, **sizes, "without_hash": list(unknown)}, indent=2))
         return
     typer.echo(f"{read.name}: {len(read.files)} files, {text.size(read.download_bytes)}, no mistakes")
+    keys = addressing.hold_keys(read)
+    if keys:
+        typer.echo(
+            f"note: the addresses of {', '.join(keys)} hold a query or a user: whoever gets this manifest may"
+            " have a key with it; tokens in the settings (civitai_token, mirror_tokens) need none"
+        )
     if unknown:
         typer.echo(
             f"no hash is known of {', '.join(unknown)}: `kinokit manifest lock {manifest}` asks the hub"

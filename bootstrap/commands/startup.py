@@ -12,6 +12,7 @@ import typer
 from bootstrap.choose import parcel, reading
 from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.commands import published
+from bootstrap.commands import ssh_key as public_key
 from bootstrap.commands.published import Config, Image, ScriptUrl, Source
 from bootstrap.platforms import registry
 from bootstrap.platforms.order import Order, profile_to_rent
@@ -31,9 +32,7 @@ def startup(
         str | None,
         typer.Option(help="The token that the service will ask for; made at the first boot when absent."),
     ] = None,
-    ssh_key: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="A public key file, for 22/tcp.")
-    ] = None,
+    ssh_key: Annotated[Path | None, typer.Option(help="A public key file, for 22/tcp.")] = None,
     hf_token: Annotated[
         str | None, typer.Option(envvar="HF_TOKEN", help="For models with a licence to accept.")
     ] = None,
@@ -63,7 +62,7 @@ def startup(
         script_sha256=kit.script_sha256,
         source=kit.source,
         api_key=key,
-        ssh_key=ssh_key.read_text().strip() if ssh_key else None,
+        ssh_key=public_key.read(ssh_key),
         hf_token=hf_token,
     )
     form = make_form(order)

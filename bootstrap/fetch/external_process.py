@@ -43,7 +43,8 @@ def download(
     order = {
         "downloader": name,
         "url": located.url,
-        "token": located.token if name == "hf-transfer" else token,
+        "authorization": located.authorization,
+        "token": token,
         "part": str(transfer.part),
         "repo": source.repo,
         "revision": source.revision,
@@ -129,7 +130,7 @@ def main() -> int:
         if order["downloader"] == "hf-transfer":
             import hf_transfer
 
-            headers = {"authorization": f"Bearer {order['token']}"} if order["token"] else {}
+            headers = {"authorization": order["authorization"]} if order["authorization"] else {}
             hf_transfer.download(order["url"], str(part), CONNECTIONS, CHUNK_BYTES, 3, 5, headers)
         else:
             from huggingface_hub import hf_hub_download

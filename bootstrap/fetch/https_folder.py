@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from bootstrap import web_address
 from bootstrap.choose.manifest import File
 from bootstrap.fetch import asking, errors
 from bootstrap.fetch.http.origin import Origin
-from bootstrap.fetch.located import Located, good_until
+from bootstrap.fetch.located import Located, good_until, may_follow
 
 
 class HttpsFolder:
-    """Redirects are followed, no token is ever sent."""
+    """Redirects are followed; what shows a user goes to the folder's own host alone."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder.rstrip("/")
         self.name = str(Origin.of(folder))
 
     def locate(self, file: File) -> Located:
-        url = f"{self._folder}/{quote(file.path)}"
-        hosts = []
+        url, login = web_address.without_login(file.address or f"{self._folder}/{quote(file.path)}")
+        owner, hosts = Origin.of(url), []
         for _ in range(asking.MAX_REDIRECTS + 1):
             origin = Origin.of(url)
             hosts.append(str(origin))
-            head = asking.ask("HEAD", url, {})
+            is_first = len(hosts) == 1
+            authorization = login if is_first or may_follow(owner, url) else None
+            head = asking.ask("HEAD", url, {"Authorization": authorization} if authorization else {})
             there = asking.pointed_to(head, url)
             if there is not None:
                 url = there
@@ -31,5 +34,6 @@ class HttpsFolder:
             if head.status not in (200, 206, *asking.NO_HEAD):
                 raise errors.of_status(head, origin, file.path)
             known = asking.length(head) if head.status in (200, 206) else None
-            return Located(url, None, known, None, None, good_until(url, head.headers.get("date")))
+            until = good_until(url, head.headers.get("date")) if len(hosts) > 1 else None
+            return Located(url, authorization, known, None, None, until)
         raise errors.circles(hosts, file.path, fix="check the source in the manifest")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
+from bootstrap import web_address
 from bootstrap.choose.manifest import File, Licence, Source
 from bootstrap.errors import KitError
 from bootstrap.fetch import asking, errors
@@ -19,10 +20,11 @@ class HubMirror:
     """A hub, or a mirror that answers the same requests (which gets no token)."""
 
     def __init__(self, endpoint: str, source: Source, licence: Licence, token: str | None) -> None:
-        self._endpoint = endpoint.rstrip("/")
+        self._endpoint, login = web_address.without_login(endpoint.rstrip("/"))
         self._source = source
         self._licence = licence
         self._token = token
+        self._authorization = f"Bearer {token}" if token else login
         self._origin = Origin.of(self._endpoint)
         self.name = str(self._origin)
 
@@ -33,7 +35,7 @@ class HubMirror:
         for _ in range(asking.MAX_REDIRECTS + 1):
             origin = Origin.of(url)
             hosts.append(str(origin))
-            head = asking.ask("HEAD", url, self._authorization(origin))
+            head = asking.ask("HEAD", url, self._headers(origin))
             there = asking.pointed_to(head, url)
             if there is not None and "x-linked-size" not in head.headers:
                 url = there  # a repository that was renamed, another hub, or the hub's cache of small files
@@ -53,13 +55,13 @@ class HubMirror:
                 raise self._refusal(head, origin, file, is_own=is_own)
             return Located(url, None, None, None, None, good_until(url, date))
         known = _announced(head) if is_hub else (asking.length(head), None, None)
-        token = self._token if is_own else None
-        return Located(url, token, *known, None if is_own else good_until(url, date))
+        authorization = self._authorization if is_own else None
+        return Located(url, authorization, *known, None if is_own else good_until(url, date))
 
-    def _authorization(self, origin: Origin) -> dict[str, str]:
-        if self._token is None or not origin.may_have_token_of(self._origin):
+    def _headers(self, origin: Origin) -> dict[str, str]:
+        if self._authorization is None or not origin.may_have_token_of(self._origin):
             return {}
-        return {"Authorization": f"Bearer {self._token}"}
+        return {"Authorization": self._authorization}
 
     def _refusal(self, head: Head, origin: Origin, file: File, *, is_own: bool) -> Exception:
         if not is_own and self._token and head.status in (401, 403):

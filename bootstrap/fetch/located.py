@@ -11,13 +11,15 @@ from urllib.parse import parse_qs, urlsplit
 from bootstrap.choose.manifest import File
 from bootstrap.fetch.http.origin import Origin
 
+SIGNED = frozenset({"signature", "sig", "policy", "key-pair-id", "expires"})
+
 
 @dataclass(frozen=True)
 class Located:
     """An address to get ranges from, and what the server announced about the content."""
 
     url: str
-    token: str | None  # only where the token's own host sends the bytes
+    authorization: str | None  # the header, only where its own host sends the bytes
     bytes: int | None
     sha256: str | None
     git_oid: str | None
@@ -30,8 +32,10 @@ class Located:
 
     def moved(self, url: str, date: str | None) -> Located:
         """The same content at the address of a redirect; no token goes to another host."""
-        token = self.token if Origin.of(url).may_have_token_of(self.origin) else None
-        return replace(self, url=url, token=token, good_until=good_until(url, date), was_moved=True)
+        authorization = self.authorization if may_follow(self.origin, url) else None
+        return replace(
+            self, url=url, authorization=authorization, good_until=good_until(url, date), was_moved=True
+        )
 
 
 class Mirror(Protocol):
@@ -42,6 +46,16 @@ class Mirror(Protocol):
     def locate(self, file: File) -> Located:
         """Ask for the file's address; KitError when that cannot succeed, TryAgain when it may."""
         ...
+
+
+def may_follow(owner: Origin, url: str) -> bool:
+    """Whether the token of ``owner`` may go to the address of a redirect: on the same server, and unsigned.
+
+    A signature opens by itself, and storage refuses a request that has both.
+    """
+    names = {name.lower() for name in parse_qs(urlsplit(url).query, keep_blank_values=True)}
+    is_signed = any(name in SIGNED or name.startswith(("x-amz-", "x-goog-")) for name in names)
+    return Origin.of(url).may_have_token_of(owner) and not is_signed
 
 
 def good_until(url: str, date: str | None) -> float | None:

@@ -11,7 +11,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
-from bootstrap import data_directory, volume
+from bootstrap import data_directory, volume, web_address
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from bootstrap.launch import daemon_thread, history, location, steps
@@ -80,8 +80,8 @@ class Run:
     def _new_document(self) -> BootDocument:
         return BootDocument(
             self._data_dir / data_directory.BOOT,
-            model=self._settings.model,
-            title=self._settings.model,
+            model=web_address.shown(self._settings.model),
+            title=web_address.shown(self._settings.model),
             service=self._settings.service,
             platform=self._location.platform.NAME,
             url=self._address.url,
@@ -117,7 +117,7 @@ class Run:
             port=self._settings.port,
             url=self._address.url,
             local_url=self._address.local_url,
-            model=self._settings.model,
+            model=web_address.shown(self._settings.model),
             service=self._settings.service,
             platform=self._location.platform.NAME,
             auth=self._address.asks_for_token,

@@ -32,9 +32,11 @@ GROUND = (
     "data_directory",
     "errors",
     "files",
+    "pasted_secret",
     "terminal",
     "torch_build",
     "volume",
+    "web_address",
     "yaml_errors",
 )
 

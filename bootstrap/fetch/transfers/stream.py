@@ -152,8 +152,8 @@ class Stream(threading.Thread):
             hosts.append(str(located.origin))
             connection = self._connect(located.origin)
             headers = {"Range": range_}
-            if located.token:
-                headers["Authorization"] = f"Bearer {located.token}"
+            if located.authorization:
+                headers["Authorization"] = located.authorization
             began = time.monotonic()
             head = connection.request("GET", target_of(located.url), headers, seconds=ANSWER_SECONDS)
             self.received_at = time.monotonic()

@@ -137,13 +137,6 @@ def test_the_text_names_every_field_and_shows_the_line_alone() -> None:
     assert "cuda_max_good>=13.0" in text
 
 
-def test_a_key_file_that_is_not_there_is_refused() -> None:
-    arguments = ["startup", "--platform", "vast", "--model", "demo", "--ssh-key", "/nope.pub"]
-    result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 2
-    assert "/nope.pub' does not exist" in result.output
-
-
 def test_vasts_template_and_api_call_have_the_same_variables() -> None:
     form = registry.form("vast")(order(api_key="the-key"))
     (options,) = [value for name, value in form.fields if name == "Docker options"]
