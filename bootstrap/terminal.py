@@ -29,7 +29,11 @@ class Terminal:
         print(text, file=self._out, flush=True)
 
     def show(self, document: Mapping[str, Any]) -> None:
-        """Finished phases once each; the running one as often as is pleasant to read."""
+        """Findings and finished phases once each; the running one as often as is pleasant to read."""
+        for finding in document.get("findings", ()):
+            if ("finding", finding["code"]) not in self._reported:
+                self._reported.add(("finding", finding["code"]))
+                self.say(f"! {finding['problem']}\n  {finding['fix']}")
         for phase in document["phases"]:
             key = (phase["name"], str(phase["ended_at"]))
             if phase["state"] == "done" and key not in self._reported:

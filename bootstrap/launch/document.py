@@ -86,6 +86,13 @@ class BootDocument:
             kept = [each for each in self._document["findings"] if each["code"] not in codes]
             self.set(findings=[*kept, *new])
 
+    def withdraw(self, code: str) -> None:
+        """A finding that is no longer true."""
+        with self._lock:
+            kept = [each for each in self._document["findings"] if each["code"] != code]
+            if len(kept) < len(self._document["findings"]):
+                self.set(findings=kept)
+
     def begin(self, phase: str, detail: str | None = None) -> None:
         if phase in TIMED:
             before = PHASES.index(phase) - 1

@@ -19,6 +19,7 @@ from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.detect.machine import Finding, Gpu, Machine
 from bootstrap.errors import KitError
 from bootstrap.launch import waterfall
+from bootstrap.launch.link import Usual
 from bootstrap.launch.timeline import DOWNLOAD
 
 FILE = Path(__file__).with_suffix(".yaml")
@@ -37,6 +38,7 @@ class Rates(BaseModel):
     load_fixed_seconds: float
     download_over_floor: float
     package_bytes: dict[str, float]
+    usual: Usual
 
 
 @dataclass(frozen=True)

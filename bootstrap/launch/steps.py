@@ -17,11 +17,14 @@ from bootstrap.detect import gpu_torch, host, threads
 from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
 from bootstrap.fetch import Progress
-from bootstrap.launch import arrivals, forecast, history, location, packages, readahead
+from bootstrap.launch import arrivals, forecast, history, link, location, packages, readahead
 from bootstrap.launch.document import BootDocument
+from bootstrap.launch.link import Link, Measured
 from bootstrap.launch.timeline import PACKAGES
 from bootstrap.settings import Settings
 from bootstrap.torch_build.decision import Decision
+
+ALL_PACKAGES = ("torch", "gpu", "ui")  # that a fresh box downloads
 
 
 class BootFailed(KitError):
@@ -155,11 +158,17 @@ class Boot:
         What the download has to say when it is done, such as that the disk was what it waited for.
         """
         last: Progress | None = None
+        watch = Link(
+            forecast.rates().usual,
+            packages_bytes=forecast.packages_bytes(ALL_PACKAGES),
+            dollars_per_hour=self.settings.hourly_cost,
+        )
 
         def report(progress: Progress) -> None:
             nonlocal last
             last = progress
             self._report(progress)
+            self._judge(watch.see(progress))
 
         installed = self._install(plan, torch)
         token = self.settings.hf_token
@@ -173,8 +182,22 @@ class Boot:
             arrived=arrived.add,
             report=report,
         )
+        self._judge(None)
         installed()
         return last.note if last else None
+
+    def _judge(self, measured: Measured | None) -> None:
+        """What the link says goes into the document; on a rented box also when to leave. None: nothing."""
+        self.document.set(link=measured.document() if measured else None)
+        here = location.of(self.settings, self.env).platform
+        said = None
+        if measured and here.IS_RENTED:
+            stop = here.stop(self.env).description
+            said = link.finding(measured, forecast.rates().usual, stop=stop)
+        if said:
+            self.document.find_more(said)
+        else:
+            self.document.withdraw("slow_link")
 
     def _install(self, plan: Plan, torch: Decision) -> Callable[[], None]:
         """Begin with what is missing; workers start when it is there. What is returned waits for that."""

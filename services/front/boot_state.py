@@ -129,6 +129,10 @@ def progress(document: dict[str, Any]) -> tuple[str | None, float | None]:
     return running["name"], None
 
 
+def has_finding(document: Mapping[str, Any], code: str) -> bool:
+    return any(each.get("code") == code for each in document["findings"])
+
+
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()

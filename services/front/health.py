@@ -28,6 +28,8 @@ async def readyz(context: Shared) -> JSONResponse:
     document = context.boot.document()
     phase, progress = boot_state.progress(document)
     body = {"state": document["state"], "phase": phase, "progress": progress}
+    if document.get("link"):
+        body["download"] = {**document["link"], "is_slow": boot_state.has_finding(document, "slow_link")}
     if document["state"] == "ready":
         return JSONResponse(body)
     return JSONResponse(body, 503, headers={"Retry-After": str(RETRY_SECONDS)})

@@ -133,6 +133,7 @@ function showFacts(boot, now) {
     ["Runs as", boot.phases?.find((p) => p.name === "choose")?.detail],
     ["Address", boot.url],
     ["On for", known(boot.started_at) && now > boot.started_at ? span(now - boot.started_at) : null],
+    ["A clip", clipFact(boot.prediction)],
     ["Costs", known(boot.hourly_cost) ? `${money(boot.hourly_cost)} an hour` : null],
   ].filter(([, value]) => value);
   const list = $("facts");
@@ -143,6 +144,14 @@ function showFacts(boot, now) {
     write(list.children[2 * index], name);
     write(list.children[2 * index + 1], value);
   });
+}
+// What each clip after the first takes and costs, measured or predicted, and what of it the way to the card adds.
+function clipFact(said) {
+  if (!known(said?.clip_seconds)) return null;
+  const parts = [`${said.clip_seconds.toFixed(0)} s`];
+  if (known(said.clip_dollars)) parts.push(`$${said.clip_dollars.toFixed(3)}`);
+  if (said.clip_link_seconds >= 1) parts.push(`${said.clip_link_seconds.toFixed(0)} s of it because of ${said.pcie}`);
+  return `${parts.join(", ")} (${said.basis?.clip ?? "predicted"})`;
 }
 function money(amount) { return `$${amount.toFixed(amount < 1 ? 3 : 2).replace(/(\.\d\d)0$/, "$1")}`; }
 

@@ -75,6 +75,17 @@ def test_progress_is_of_the_phase_that_runs(bare: Front) -> None:
     assert answer.json() == {"state": "fetching", "phase": "fetch", "progress": 0.25}
 
 
+def test_whoever_watches_a_rented_box_sees_how_long_its_download_takes(bare: Front) -> None:
+    link = {"bytes_per_second": 7.5e6, "remaining_bytes": 37_000_000_000, "eta_seconds": 4900.0}
+    slow = {"code": "slow_link", "problem": "the download comes at 60 Mbit/s", "fix": "/data/secret"}
+    bare.boot(state="fetching", link=link, findings=[slow])
+    assert bare.anybody.get("/readyz").json()["download"] == {**link, "is_slow": True}
+    bare.boot(state="fetching", link=link)
+    assert bare.anybody.get("/readyz").json()["download"]["is_slow"] is False
+    bare.boot(state="loading", link=None)
+    assert "download" not in bare.anybody.get("/readyz").json()
+
+
 def test_the_workers_loading_is_the_phase_load(bare: Front) -> None:
     bare.boot(state="launching", phases=[{"name": "launch", "state": "done"}])
     bare.worker.says("loading", progress=0.4, detail="the UNet")
