@@ -127,6 +127,9 @@ class Settings(BaseModel):
     box_image: Annotated[
         str | None, Field(description="The image of a rented box: Debian, Ubuntu, or a kit's; else Ubuntu's")
     ] = None
+    accept_licence: Annotated[
+        bool, Field(description="The model's licence is accepted; else a terminal is asked once")
+    ] = False
     detach: Annotated[
         bool, Field(description="Return once the service is up; it goes on in the background")
     ] = False

@@ -14,7 +14,7 @@ import typer
 from bootstrap import fetch as fetching
 from bootstrap import settings, volume
 from bootstrap.choose import reading
-from bootstrap.commands import text
+from bootstrap.commands import licence, text
 from bootstrap.fetch import Progress
 from bootstrap.launch import location
 from bootstrap.terminal import Terminal, running
@@ -32,16 +32,25 @@ def fetch(
     connections: Annotated[
         int | None, typer.Option(min=1, max=256, help="How many at once; else as many as help.")
     ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the model's licence without being asked.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="The result for programs; what happens meanwhile goes to stderr.")
     ] = False,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
 ) -> None:
     """Download a model's files and verify them, or go on where a download stopped."""
-    flags = {"model": model, "data_dir": data_dir, "verify": verify or None}
+    flags = {
+        "model": model,
+        "data_dir": data_dir,
+        "verify": verify or None,
+        "accept_licence": accept_licence or None,
+    }
     chosen = settings.load(flags, os.environ, config).settings
     store = volume.models(location.of(chosen, os.environ).data_dir)
     wanted = reading.load(chosen.model)
+    licence.settle(wanted, store.parent, accepted=chosen.accept_licence)
     token = chosen.hf_token.get_secret_value() if chosen.hf_token else fetching.saved_token()
     terminal = Terminal(sys.stderr if as_json else sys.stdout)
     terminal.say(f"licence: {text.licence(wanted.licence, token_missing=token is None)}")

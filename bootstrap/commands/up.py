@@ -56,6 +56,9 @@ def up(
     hourly_cost: Annotated[
         float | None, typer.Option(help="US dollars an hour, shown beside what waits.")
     ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the model's licence without being asked.")
+    ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once it answers; it goes on in the background.")
     ] = False,
@@ -78,6 +81,7 @@ def up(
         "idle_stop_minutes": idle_stop_minutes,
         "stop_after_hours": stop_after_hours,
         "hourly_cost": hourly_cost,
+        "accept_licence": accept_licence or None,
         "detach": detach or None,
     }
     given = {name: value for name, value in flags.items() if value is not None}
@@ -88,6 +92,7 @@ def up(
     chosen = chosen.model_copy(update={"model": wanted})
     if _runs_already(chosen):
         return
+    _settle_licence(chosen, data_dir)
     if not location.of(chosen, os.environ).platform.IS_SHORT_LIVED:
         volume.adopt(data_dir)
     if chosen.detach:
@@ -114,6 +119,15 @@ def _runs_already(chosen: Settings) -> bool:
         )
     typer.echo(f"already running: {_link(record)}")
     return True
+
+
+def _settle_licence(chosen: Settings, data_dir: Path) -> None:
+    """Where somebody can answer, or has answered. Else the boot shows it: a box's page must not wait."""
+    if chosen.accept_licence or sys.stdin.isatty():
+        from bootstrap.choose import reading  # a box's page must not wait for this import either
+        from bootstrap.commands import licence
+
+        licence.settle(reading.load(chosen.model), volume.top(data_dir), accepted=chosen.accept_licence)
 
 
 def become(chosen: Settings) -> NoReturn:

@@ -80,7 +80,8 @@ class Boot:
     def choose(self, machine: Machine) -> tuple[Manifest, catalogue.Entry]:
         with self._phase("choose"):
             model = reading.load(self.settings.model)
-            self.document.set(model=model.name, title=model.title)
+            licence = {"id": model.licence.id, "url": model.licence.url}
+            self.document.set(model=model.name, title=model.title, licence=licence)
             return model, self._choose(model, machine)
 
     def plan(self, model: Manifest, chosen: catalogue.Entry, machine: Machine) -> Plan:

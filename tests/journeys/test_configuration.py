@@ -97,6 +97,7 @@ def own_model(folder: Path, server: Hub) -> Path:
     path = remote_demo(folder, server)
     document = yaml.safe_load(path.read_text())
     cpu = next(profile for profile in document["profiles"] if profile["name"] == "cpu")
+    document["licence"] |= {"id": "own-licence", "url": "https://example.org/own"}
     document |= {"name": "own", "profiles": [*document["profiles"], {**copy.deepcopy(cpu), "name": "second"}]}
     path.write_text(yaml.safe_dump(document))
     return path
@@ -125,6 +126,7 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "max_queued": 7,
         "keep_days": KEEP_DAYS,
         "database_url": f"sqlite:///{folder / 'el5ewhere.db'}",
+        "accept_licence": True,
         "detach": True,
         "queue_url": f"http://localhost:{kit.port}",
         "worker_token_file": str(folder / "worker-token"),
@@ -157,6 +159,10 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "hourly_cost": lambda made: made.status()["boot"]["hourly_cost"] == 0.25,
     "max_queued": lambda made: made.status()["queue"]["max_queued"] == 7,
     "database_url": lambda made: (made.file.parent / "el5ewhere.db").exists(),
+    "accept_licence": lambda made: (
+        json.loads((made.kit.data_dir.parents[1] / "licences.json").read_text())
+        == {"https://example.org/own": "own"}
+    ),
     "detach": lambda made: os.getpgid(made.agent().pid) == made.agent().pid,
     "queue_url": lambda made: made.option("--queue") == f"http://localhost:{made.kit.port}",
     "worker_token_file": lambda made: made.option("--token-file") == str(made.file.parent / "worker-token"),

@@ -130,6 +130,7 @@ function showFacts(boot, now) {
     ["Where", PLACES[boot.platform] ?? boot.platform],
     ["Hardware", boot.phases?.find((p) => p.name === "detect")?.detail],
     ["Model", boot.title || boot.model],
+    ["Licence", boot.licence?.id],
     ["Runs as", boot.phases?.find((p) => p.name === "choose")?.detail],
     ["Address", boot.url],
     ["On for", known(boot.started_at) && now > boot.started_at ? span(now - boot.started_at) : null],
