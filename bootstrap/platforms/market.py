@@ -11,8 +11,9 @@ from bootstrap.choose.manifest import Needs
 from bootstrap.choose.prices import USABLE_SHARE
 from bootstrap.platforms.api import Api, Busy, KeyRefused, MarketError, Unreachable
 from bootstrap.platforms.offer import Filters, Offer
-from bootstrap.platforms.order import CUDA, LABEL_PREFIX, Order
+from bootstrap.platforms.order import LABEL_PREFIX, Order
 from bootstrap.platforms.rental import Rental, Ssh
+from bootstrap.torch_build import builds
 
 __all__ = [
     "Filters",
@@ -142,13 +143,12 @@ class Market(Api, ABC):
     def offers(self, needs: Needs, disk_gb: int, filters: Filters = DEFAULTS) -> list[Offer]:
         """What can be rented now, suffices for ``needs``, and passes ``filters``."""
         self.notes = []
-        cuda = CUDA if filters.min_cuda is None else filters.min_cuda
         return [
             offer
             for offer in self._offers(needs, disk_gb, filters)
             if filters.passes(offer)
             and _suffices(offer, needs)
-            and (offer.cuda is None or offer.cuda >= cuda)
+            and (offer.cuda is None or offer.cuda >= (filters.min_cuda or _least_cuda(offer)))
             and (offer.disk_gb is None or offer.disk_gb >= disk_gb)
         ]
 
@@ -263,6 +263,12 @@ class Market(Api, ABC):
         except MarketError:
             return False
         return True
+
+
+def _least_cuda(offer: Offer) -> float:
+    """What the host must run so that some torch of the kit runs on its card."""
+    card = offer.compute_capability
+    return float(builds.written(builds.least_cuda(builds.version(card) if card else None)))
 
 
 def _suffices(offer: Offer, needs: Needs) -> bool:

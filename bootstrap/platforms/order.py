@@ -15,6 +15,7 @@ from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.choose.prices import USABLE_SHARE
 from bootstrap.errors import KitError
 from bootstrap.platforms import pasted_line
+from bootstrap.torch_build import builds
 
 # Small, on most hosts already, and with a Python that suffices; CUDA comes with torch.
 IMAGE = "ubuntu:24.04"
@@ -22,7 +23,9 @@ LONGEST_VALUE_CHARACTERS = 240  # Clore refuses longer ones with a bare code 1
 GB = 10**9
 PACKAGES_GB = 12  # torch with its CUDA libraries, unpacked
 CLIPS_GB = 10
-CUDA = 13.0  # that of requirements/torch-cuda.txt
+CUDA = float(
+    builds.written(builds.least_cuda(None))
+)  # that a host runs at least: the box chooses its torch by it
 LABEL_PREFIX = "kinokit-"
 # Names the order inside of the box, too: Clore's orders have no name of their own.
 LABEL_VARIABLE = "RENTED_AS"
@@ -61,8 +64,8 @@ class Order:
 
     @property
     def cuda(self) -> str:
-        """The CUDA that the host's driver must run at least."""
-        return str(CUDA)
+        """The CUDA that the host must run at least: an image brings its torch, the line chooses one."""
+        return builds.written(builds.BUILDS[0].needs_cuda) if self.script_url is None else str(CUDA)
 
     @property
     def label(self) -> str:

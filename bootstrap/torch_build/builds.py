@@ -97,6 +97,11 @@ def written(version: Version) -> str:
     return f"{version[0]}.{version[1]}"
 
 
+def version(number: float) -> Version:
+    """12.8 as (12, 8): marketplaces and manifests write CUDA and compute capabilities as numbers."""
+    return int(number), round(number * 10) % 10
+
+
 def is_newer_than_all(card: Version) -> bool:
     """A card that came after the newest build: that one is tried, and people are told."""
     return card[0] > max(BUILDS[0].cards)[0]

@@ -12,6 +12,8 @@ from bootstrap.platforms.runpod.here import NAME
 SECRETS = (
     "Keep the token as a RunPod secret instead: HF_TOKEN={{ RUNPOD_SECRET_name }}, with its name on the site."
 )
+# What the API takes: each version by its name, there is no "or newer".
+CUDA_VERSIONS = (*(f"12.{minor}" for minor in range(10)), "13.0")
 CONTAINER_DISK_GB = PACKAGES_GB + 8
 
 
@@ -55,7 +57,7 @@ def _body(order: Order, line: str | None) -> dict[str, Any]:
         "containerDiskInGb": CONTAINER_DISK_GB,
         "volumeInGb": order.disk_gb,
         "volumeMountPath": "/workspace",
-        "allowedCudaVersions": [order.cuda],
+        "allowedCudaVersions": [each for each in CUDA_VERSIONS if float(each) >= float(order.cuda)],
         "minDownloadMbps": MIN_DOWN_MBPS,
         "minDiskBandwidthMBps": 500,
         "supportPublicIp": True,

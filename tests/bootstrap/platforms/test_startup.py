@@ -112,11 +112,20 @@ def test_the_disk_holds_weights_packages_and_clips() -> None:
     assert order("demo").disk_gb == 30
 
 
-def test_the_host_filter_asks_for_the_cuda_that_torch_was_built_for() -> None:
+def test_the_host_filter_asks_for_what_some_pinned_torch_runs_on() -> None:
+    assert order().cuda == "12.0"
+    allowed = registry.form("runpod")(order()).body["allowedCudaVersions"]
+    assert {"12.0", "12.4", "12.8", "13.0"} <= set(allowed)
+    assert "11.8" not in allowed
+
+
+def test_the_host_filter_for_an_image_asks_for_the_cuda_of_the_torch_in_it() -> None:
     pinned = (packages.REQUIREMENTS / "torch-cuda.txt").read_text()
     found = re.search(r"nvidia-cuda-runtime==(\d+\.\d+)", pinned)
     assert found is not None
-    assert order().cuda == found[1]
+    of_image = order(image="example/kinokit-ui:1", script_url=None)
+    assert of_image.cuda == found[1]
+    assert registry.form("runpod")(of_image).body["allowedCudaVersions"] == [found[1]]
 
 
 def test_a_kit_image_needs_no_start_script() -> None:
@@ -134,7 +143,7 @@ def test_the_text_names_every_field_and_shows_the_line_alone() -> None:
     text = registry.form("vast")(order()).text()
     line = order().line()
     assert line in text.splitlines()
-    assert "cuda_max_good>=13.0" in text
+    assert "cuda_max_good>=12.0" in text
 
 
 def test_vasts_template_and_api_call_have_the_same_variables() -> None:

@@ -56,6 +56,16 @@ def test_clore_prices_are_made_hourly_and_rented_or_old_servers_left_out(world: 
     assert only.dollars_per_hour == pytest.approx(0.42)  # with the renter's half of the fee
 
 
+def test_hosts_with_older_drivers_are_offered_where_a_torch_runs_on_their_card(world: World) -> None:
+    ada, hopper, _ = world.listings["vast"]
+    world.listings["vast"] = [
+        {**ada, "cuda_max_good": 12.2},
+        {**ada, "id": 21, "compute_cap": 1200, "cuda_max_good": 12.6},  # Blackwell needs CUDA 12.8
+        {**hopper, "cuda_max_good": 11.8},  # too old for every torch of the kit
+    ]
+    assert [each.id for each in offers(world, "vast")] == [str(ada["id"])]
+
+
 def test_the_cheapest_clip_comes_first_and_unknown_cards_last(world: World) -> None:
     ranked = cost.rank(offers(world, "vast"), order().manifest, clips=20)
     assert [each.offer.id for each in ranked][-1] == "13"
