@@ -56,6 +56,10 @@ bench-%: install ## Measure an engine on this machine: make bench-svd, bench-wan
 pictures: install-dev ## Take the pictures of the documentation again
 	@PYTHONPATH=. $(VENV)/bin/python scripts/pictures.py $(ARGS)
 
+.PHONY: release
+release: install ## Build all that a publisher uploads into dist/release-VERSION; RELEASE_URL=https://… IMAGES=1
+	@$(VENV)/bin/python scripts/release.py $(if $(RELEASE_URL),--url "$(RELEASE_URL)") $(if $(IMAGES),--images) $(ARGS)
+
 # Most tests wait for a process, a socket or a page: two workers more than cores.
 WORKERS ?= $(shell expr $$(nproc) + 2)
 pytest := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS)

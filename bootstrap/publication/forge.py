@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 KNOWN = "GitHub, GitLab, Codeberg, Gitea, Forgejo, Bitbucket and Gitee"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -42,6 +42,16 @@ class Repository:
         if host == "codeberg.org" or "gitea" in host or "forgejo" in host:
             kind = "commit" if COMMIT.fullmatch(ref) else "tag"
             return f"{page}/raw/{kind}/{ref}/{file}"
+        return None
+
+    def release_url(self, tag: str) -> str | None:
+        """Where the forge serves the files of a release; None for a forge without such a place."""
+        host = urlsplit(self.base).hostname or ""
+        if "gitlab" in host:
+            project = quote(self.path, safe="")
+            return f"{self.base}/api/v4/projects/{project}/packages/generic/kinokit/{tag.removeprefix('v')}"
+        if host in ("github.com", "codeberg.org") or "gitea" in host or "forgejo" in host:
+            return f"{self.base}/{self.path}/releases/download/{tag}"
         return None
 
 

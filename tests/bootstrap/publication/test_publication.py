@@ -79,6 +79,24 @@ def test_every_form_of_a_remote_leads_to_addresses_without_credentials(remote: s
 
 
 @pytest.mark.parametrize(
+    ("remote", "folder"),
+    [
+        ("git@github.com:ada/kit.git", "https://github.com/ada/kit/releases/download/v1.2.0"),
+        ("https://codeberg.org/ada/kit", "https://codeberg.org/ada/kit/releases/download/v1.2.0"),
+        (
+            "git@gitlab.com:group/team/kit.git",
+            "https://gitlab.com/api/v4/projects/group%2Fteam%2Fkit/packages/generic/kinokit/1.2.0",
+        ),
+        ("git@bitbucket.org:ada/kit.git", None),
+    ],
+)
+def test_a_forge_says_where_the_files_of_a_release_lie(remote: str, folder: str | None) -> None:
+    found = forge.repository(remote)
+    assert found is not None
+    assert found.release_url("v1.2.0") == folder
+
+
+@pytest.mark.parametrize(
     "remote",
     [
         "/srv/kit.git",
