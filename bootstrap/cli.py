@@ -28,7 +28,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Show what would run on this machine, and why. Touches nothing.",
     ),
     "fetch": ("bootstrap.commands.fetch", "fetch", "Download and verify a model's files, and no more."),
-    "models": ("bootstrap.commands.models", "models", "List all models and what fits on this machine."),
+    "models": (
+        "bootstrap.commands.models",
+        "app",
+        "List all models and what fits; make room for others.",
+    ),
     "startup": ("bootstrap.commands.startup", "startup", "Print what to paste and type on a marketplace."),
     "rent": ("bootstrap.commands.rent", "app", "Rent a GPU with your own key: offers, start, list, stop."),
     "cost": ("bootstrap.commands.cost", "cost", "Compare renting, owning and commercial APIs."),

@@ -94,7 +94,7 @@ def beat(data_dir: Path, *, short_lived: bool) -> None:
 
 def is_alive(data_dir: Path) -> bool:
     """Whether a box runs there, on whatever machine; one that was killed counts for ten minutes more."""
-    silent = _silent_seconds(data_dir)
+    silent = silent_seconds(data_dir / ALIVE)
     return is_held(data_dir) or (silent is not None and silent < SILENT_SECONDS)
 
 
@@ -102,7 +102,7 @@ def sweep(data_dir: Path) -> list[Path]:
     """Delete what workers that come and go have left on this volume an hour ago; what was deleted."""
     swept = []
     for box in boxes(top(data_dir)):
-        silent = _silent_seconds(box)
+        silent = silent_seconds(box / ALIVE)
         if box == data_dir or silent is None or silent < SWEPT_SECONDS or is_held(box):
             continue
         with suppress(OSError):
@@ -112,17 +112,16 @@ def sweep(data_dir: Path) -> list[Path]:
     return swept
 
 
-def _silent_seconds(data_dir: Path) -> float | None:
-    """Since the box last said that it runs; None when it never did, or has ended. Clocks may differ."""
+def silent_seconds(file: Path) -> float | None:
+    """Since this file was written, by the clock that stamps the volume's files; None when it is not there."""
     try:
-        return _now(data_dir) - (data_dir / ALIVE).stat().st_mtime
+        return _now(file.parent) - file.stat().st_mtime
     except OSError:
         return None
 
 
-def _now(data_dir: Path) -> float:
-    """The clock that stamps the volume's files, which may be another machine's."""
-    probe = top(data_dir) / f".now-{os.getpid()}"
+def _now(folder: Path) -> float:
+    probe = folder / f".now-{os.getpid()}"
     try:
         probe.write_text("")
         return probe.stat().st_mtime

@@ -64,7 +64,7 @@ def share(original: Path, final: Path) -> None:
     """
     link = final.with_name(final.name + ".link")
     final.parent.mkdir(parents=True, exist_ok=True)
-    for way in (os.link, _clone, _point, shutil.copyfile):
+    for way in (os.link, _clone, point, shutil.copyfile):
         link.unlink(missing_ok=True)
         try:
             way(original, link)
@@ -84,7 +84,7 @@ def _clone(original: Path, link: Path) -> None:
         fcntl.ioctl(copy, CLONE, source.fileno())
 
 
-def _point(original: Path, link: Path) -> None:
+def point(original: Path, link: Path) -> None:
     """Relative: the volume may be mounted elsewhere in the next box."""
     link.symlink_to(os.path.relpath(original, link.parent.resolve()))
 

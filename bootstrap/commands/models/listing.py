@@ -17,11 +17,14 @@ from bootstrap.launch import location
 
 
 def models(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where models and clips are kept.")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
 ) -> None:
     """List all models with size, licence and what fits on this machine."""
+    if context.invoked_subcommand is not None:
+        return
     chosen = settings.load({"data_dir": data_dir}, os.environ, config).settings
     here = location.of(chosen, os.environ)
     machine = detect.read_machine(os.environ, here.data_dir, is_rented=here.platform.IS_RENTED)
