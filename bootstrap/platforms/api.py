@@ -93,7 +93,11 @@ class Api:
             with httpx.Client(
                 base_url=self.base_url, headers=self.headers, timeout=self.timeout_seconds
             ) as http:
-                return http.request(method, path, json=body, params=query)
+                answer = http.request(method, path, json=body, params=query)
+                if method == "GET" and _stays(answer):
+                    # A slash more or less at the end. The key goes to no other host.
+                    answer = http.get(answer.headers["Location"])
+                return answer
         except httpx.HTTPError as error:
             raise Unreachable(f"{self.name} does not answer: {type(error).__name__}") from error
 
@@ -106,7 +110,7 @@ class Api:
         if page or status >= 500:
             what = "a page, which is no answer of its API" if page else answer.text[:300]
             raise Unreachable(f"{self.name} answers {status}: {what}", status)
-        if status >= 400:
+        if status >= 300:
             raise MarketError(f"{self.name} answers {status}: {answer.text[:300]}", status)
         try:
             return answer.json() if answer.content else None
@@ -128,6 +132,13 @@ class Busy(Unreachable):
     def __init__(self, name: str, seconds: float | None) -> None:
         super().__init__(f"{name} keeps answering that there are too many calls", 429)
         self.seconds = seconds
+
+
+def _stays(answer: httpx.Response) -> bool:
+    """Does it lead to another path of the same host?"""
+    there = answer.next_request.url if answer.next_request else answer.url
+    here = answer.url
+    return answer.has_redirect_location and (there.scheme, there.netloc) == (here.scheme, here.netloc)
 
 
 def _is_page(answer: httpx.Response) -> bool:

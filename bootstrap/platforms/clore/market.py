@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.platforms import instant
+from bootstrap.platforms import reading
 from bootstrap.platforms.clore import price
 from bootstrap.platforms.clore.form import form
 from bootstrap.platforms.clore.here import NAME
@@ -95,7 +95,7 @@ class Client(Market):
             raise
         except MarketError:
             return set()
-        return {str(each.get("name")) for each in found if float(each.get("balance") or 0) > 0}
+        return {str(each.get("name")) for each in found if (reading.number(each.get("balance")) or 0) > 0}
 
     def _order(self, offer: Offer, order: Order) -> str | None:
         body = {**form(order).body, "renting_server": int(offer.id), **offer.terms}
@@ -145,37 +145,39 @@ def _payable(prices: list[Price], wallets: set[str]) -> Price | None:
 
 def _offer(each: Mapping[str, Any], paid: Price | None, spot: bool) -> Offer | None:
     """None for a server without what every offer has."""
-    specs, net = each.get("specs") or {}, (each.get("specs") or {}).get("net") or {}
-    named = re.match(r"(\d+)x (.+)", str(specs.get("gpu", "")))
-    if named is None or paid is None or not specs.get("gpuram"):
+    specs = reading.part(each, "specs")
+    net = reading.part(specs, "net")
+    named, vram_gib = re.match(r"(\d+)x (.+)", str(specs.get("gpu", ""))), reading.number(specs.get("gpuram"))
+    if named is None or paid is None or not vram_gib or each.get("id") is None:
         return None
     terms: dict[str, Any] = {"currency": paid.currency, "required_price": paid.amount}
     if spot:
         terms = {"type": "spot", "currency": paid.currency, "spotprice": paid.amount}
     disk = re.search(r"([\d.]+)\s*GB", str(specs.get("disk", "")))
+    generation, lanes = reading.number(specs.get("pcie_rev")), reading.number(specs.get("pcie_width"))
     cuda = re.match(r"\d+\.\d+", str(each.get("cuda_version") or ""))
     return Offer(
         platform=NAME,
         id=str(each["id"]),
         gpu=named[2],
         gpus=int(named[1]),
-        vram_gib=float(specs["gpuram"]),
+        vram_gib=vram_gib,
         dollars_per_hour=paid.dollars_per_hour,
         listed_dollars_per_hour=paid.listed_dollars_per_hour,
         interruptible=spot,
         min_bid_dollars_per_hour=paid.listed_dollars_per_hour if spot else None,
         terms=terms,
-        ram_gib=specs.get("ram"),
+        ram_gib=reading.number(specs.get("ram")),
         gpu_share=1.0,  # servers are rented whole
         disk_gb=float(disk[1]) if disk else None,
-        disk_mb_per_second=specs.get("disk_speed"),
-        down_mbps=net.get("down"),
-        up_mbps=net.get("up"),
-        pcie_gb_per_second=pcie_rate(specs.get("pcie_rev"), specs.get("pcie_width")),
-        pcie_gen=specs.get("pcie_rev"),
-        pcie_lanes=specs.get("pcie_width"),
+        disk_mb_per_second=reading.number(specs.get("disk_speed")),
+        down_mbps=reading.number(net.get("down")),
+        up_mbps=reading.number(net.get("up")),
+        pcie_gb_per_second=pcie_rate(generation, lanes),
+        pcie_gen=int(generation) if generation else None,
+        pcie_lanes=int(lanes) if lanes else None,
         cuda=float(cuda[0]) if cuda else None,
-        reliability=each.get("reliability"),
+        reliability=reading.number(each.get("reliability")),
         place=net.get("cc"),
         region=net.get("cc"),
         host_id=str(each["id"]),
@@ -196,7 +198,7 @@ def _rental(each: Mapping[str, Any], rates: Rates) -> Rental:
         url=f"https://{public}" if public else None,
         dollars_per_hour=price.charged(each, rates),
         host_id=str(each["si"]) if each.get("si") is not None else None,
-        created_at=instant.read(each.get("ct")),
+        created_at=reading.instant(each.get("ct")),
         interruptible=bool(each.get("spot")),
         ssh=_ssh(each),
     )

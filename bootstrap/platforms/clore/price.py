@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from bootstrap.platforms import reading
+
 DOLLARS = "USD-Blockchain"
 # Currency -> its name in ``price.usd``; in the order in which an order pays when several would do.
 CURRENCIES = {DOLLARS: "on_demand_usd", "CLORE-Blockchain": "on_demand_clore", "bitcoin": "on_demand_btc"}
@@ -73,11 +75,9 @@ def charged(order: Mapping[str, Any], rates: Rates) -> float | None:
 
 
 def _part(server: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = (server.get("price") or {}).get(name)
-    return found if isinstance(found, Mapping) else {}
+    return reading.part(reading.part(server, "price"), name)
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
-        return float(value)
-    return None
+    found = reading.number(value)
+    return found if found and found > 0 else None

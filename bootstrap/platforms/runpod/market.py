@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.platforms import instant
+from bootstrap.platforms import reading
 from bootstrap.platforms.market import Filters, Market, MarketError, Offer, Rental, Ssh
 from bootstrap.platforms.offer import disk_dollars_per_hour
 from bootstrap.platforms.order import Order
@@ -79,26 +79,26 @@ class Client(Market):
 
 def _offer(each: Mapping[str, Any], cloud: str, disk_gb: int, gpus: int, filters: Filters) -> Iterator[Offer]:
     """None or one: a cloud that has no stock has no offer."""
-    price = each.get(cloud) or {}
+    price = reading.part(each, cloud)
     stock = str(price.get("stockStatus") or "None")
-    listed = price.get("minimumBidPrice" if filters.interruptible else "uninterruptablePrice")
-    if not listed or stock == "None" or not each.get("id") or not each.get("memoryInGb"):
+    listed = reading.number(price.get("minimumBidPrice" if filters.interruptible else "uninterruptablePrice"))
+    vram_gib = reading.number(each.get("memoryInGb"))
+    if not listed or stock == "None" or not each.get("id") or not vram_gib:
         return
     yield Offer(
         platform=NAME,
         id=f"{each['id']}:{cloud}",
         gpu=str(each.get("displayName") or each["id"]),
         gpus=gpus,
-        vram_gib=float(each["memoryInGb"]),
+        vram_gib=vram_gib,
         # The price is of one GPU.
-        dollars_per_hour=float(listed) * gpus
-        + disk_dollars_per_hour(disk_gb + CONTAINER_DISK_GB, DISK_DOLLARS),
-        listed_dollars_per_hour=float(listed) * gpus,
+        dollars_per_hour=listed * gpus + disk_dollars_per_hour(disk_gb + CONTAINER_DISK_GB, DISK_DOLLARS),
+        listed_dollars_per_hour=listed * gpus,
         stopped_dollars_per_hour=disk_dollars_per_hour(disk_gb, STOPPED_VOLUME_DOLLARS),
         interruptible=filters.interruptible,
-        min_bid_dollars_per_hour=price.get("minimumBidPrice"),
-        ram_gib=price.get("minMemory"),
-        cpus=price.get("minVcpu"),
+        min_bid_dollars_per_hour=reading.number(price.get("minimumBidPrice")),
+        ram_gib=reading.number(price.get("minMemory")),
+        cpus=reading.number(price.get("minVcpu")),
         verified=cloud == "secure" or None,
         place=f"{cloud} cloud, stock {stock.lower()}",
         terms=_terms(cloud, filters),
@@ -120,7 +120,7 @@ def _rental(each: Mapping[str, Any], port: int) -> Rental:
     id = str(each["id"])
     word = str(each.get("desiredStatus") or "unknown")
     state = STATES.get(word, "starting")
-    mapped, address = each.get("portMappings") or {}, each.get("publicIp")
+    mapped, address = reading.part(each, "portMappings"), each.get("publicIp")
     if state == "running" and not address and not mapped:
         state = "starting"  # documented: an address comes once the pod is initialised
     if state == "stopped" and each.get("interruptible"):
@@ -137,7 +137,7 @@ def _rental(each: Mapping[str, Any], port: int) -> Rental:
         url=url,
         dollars_per_hour=_dollars(each, state),
         host_id=str(each["machineId"]) if each.get("machineId") else None,
-        created_at=instant.read(each.get("createdAt") or each.get("lastStartedAt")),
+        created_at=reading.instant(each.get("createdAt") or each.get("lastStartedAt")),
         interruptible=bool(each.get("interruptible")),
         ssh=Ssh("root", str(address), int(ssh)) if ssh and address else None,
     )
@@ -146,6 +146,5 @@ def _rental(each: Mapping[str, Any], port: int) -> Rental:
 def _dollars(each: Mapping[str, Any], state: State) -> float | None:
     """``costPerHr``. Whether disks are in it is not documented; a stopped pod pays its volume alone."""
     if state in ("stopped", "interrupted"):
-        return disk_dollars_per_hour(float(each.get("volumeInGb") or 0), STOPPED_VOLUME_DOLLARS)
-    cost = each.get("costPerHr")
-    return float(cost) if cost is not None else None
+        return disk_dollars_per_hour(reading.number(each.get("volumeInGb")) or 0, STOPPED_VOLUME_DOLLARS)
+    return reading.number(each.get("costPerHr"))

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.platforms import instant
+from bootstrap.platforms import reading
 from bootstrap.platforms.market import Filters, Market, MarketError, Offer, Rental, Ssh, Unreachable
 from bootstrap.platforms.offer import disk_dollars_per_hour, pcie_rate
 from bootstrap.platforms.order import CUDA, Order
@@ -23,6 +23,10 @@ DIRECT_PORTS = 2  # the service's, and ssh
 BID_ABOVE_LEAST = 1.1
 LOG_LINES = 1000
 LOG_LOOKS = 10  # a log is written to a store first, and is there after some seconds
+NUMBERS = (
+    *("compute_cap", "cuda_max_good", "disk_space", "disk_bw", "inet_down", "inet_up", "pcie_bw", "pci_gen"),
+    *("gpu_lanes", "direct_port_count", "reliability", "reliability2"),
+)
 # ``actual_status`` -> what it means. exited, unknown and offline never become running again by themselves.
 STATES: Mapping[str, State] = {
     "running": "running",
@@ -146,10 +150,11 @@ def _query(needs: Needs, disk_gb: int, filters: Filters) -> dict[str, Any]:
 def _offer(each: Mapping[str, Any], disk_gb: int, interruptible: bool) -> Offer | None:
     """None for one that lacks what every offer has."""
     try:
-        share = float(each["gpu_frac"]) if each.get("gpu_frac") else None
-        disk = disk_dollars_per_hour(disk_gb, float(each.get("storage_cost") or 0))
+        ram = reading.number(each.get("cpu_ram"))
+        share = reading.number(each.get("gpu_frac"))
+        disk = disk_dollars_per_hour(disk_gb, reading.number(each.get("storage_cost")) or 0)
         listed = float(each["dph_total"])
-        least = float(each["min_bid"]) if each.get("min_bid") else None
+        least = reading.number(each.get("min_bid"))
         bid = round((least or listed) * BID_ABOVE_LEAST, 4)
         return Offer(
             platform=NAME,
@@ -160,13 +165,13 @@ def _offer(each: Mapping[str, Any], disk_gb: int, interruptible: bool) -> Offer 
             dollars_per_hour=(bid if interruptible else _gpu_dollars(each, listed)) + disk,
             listed_dollars_per_hour=listed,
             stopped_dollars_per_hour=disk if each.get("storage_cost") else None,
-            dollars_per_gb_down=float(each.get("inet_down_cost") or 0),
-            dollars_per_gb_up=float(each.get("inet_up_cost") or 0),
+            dollars_per_gb_down=reading.number(each.get("inet_down_cost")) or 0,
+            dollars_per_gb_up=reading.number(each.get("inet_up_cost")) or 0,
             interruptible=interruptible,
             min_bid_dollars_per_hour=least,
             terms={"price": bid} if interruptible else {},
-            ram_gib=float(each["cpu_ram"]) / 1024 * (share or 1) if each.get("cpu_ram") else None,
-            cpus=each.get("cpu_cores_effective"),
+            ram_gib=ram / 1024 * (share or 1) if ram else None,
+            cpus=reading.number(each.get("cpu_cores_effective")),
             gpu_share=share,
             **_host(each),
         )
@@ -176,28 +181,28 @@ def _offer(each: Mapping[str, Any], disk_gb: int, interruptible: bool) -> Offer 
 
 def _gpu_dollars(each: Mapping[str, Any], listed: float) -> float:
     """Without a disk: ``dph_total`` has one in it, of the size that was asked for, or of 8 GB."""
-    if each.get("dph_base"):
-        return float(each["dph_base"])
-    return listed - float(each.get("storage_total_cost") or 0)
+    base = reading.number(each.get("dph_base"))
+    return base if base else listed - (reading.number(each.get("storage_total_cost")) or 0)
 
 
 def _host(each: Mapping[str, Any]) -> dict[str, Any]:
     """What an offer says of its machine."""
-    place = each.get("geolocation")
-    verification = each.get("verification")
+    found = {name: reading.number(each.get(name)) for name in NUMBERS}
+    place, verification = each.get("geolocation"), each.get("verification")
+    generation, lanes = found["pci_gen"], found["gpu_lanes"]
     return {
-        "compute_capability": each["compute_cap"] / 100 if each.get("compute_cap") else None,
-        "cuda": each.get("cuda_max_good"),
+        "compute_capability": found["compute_cap"] / 100 if found["compute_cap"] else None,
+        "cuda": found["cuda_max_good"],
         "driver": each.get("driver_version"),
-        "disk_gb": each.get("disk_space"),
-        "disk_mb_per_second": each.get("disk_bw"),
-        "down_mbps": each.get("inet_down"),
-        "up_mbps": each.get("inet_up"),
-        "pcie_gb_per_second": each.get("pcie_bw") or pcie_rate(each.get("pci_gen"), each.get("gpu_lanes")),
-        "pcie_gen": int(each["pci_gen"]) if each.get("pci_gen") else None,
-        "pcie_lanes": each.get("gpu_lanes"),
-        "direct_ports": each.get("direct_port_count"),
-        "reliability": each.get("reliability2") or each.get("reliability"),
+        "disk_gb": found["disk_space"],
+        "disk_mb_per_second": found["disk_bw"],
+        "down_mbps": found["inet_down"],
+        "up_mbps": found["inet_up"],
+        "pcie_gb_per_second": found["pcie_bw"] or pcie_rate(generation, lanes),
+        "pcie_gen": int(generation) if generation else None,
+        "pcie_lanes": int(lanes) if lanes else None,
+        "direct_ports": int(found["direct_port_count"]) if found["direct_port_count"] else None,
+        "reliability": found["reliability2"] or found["reliability"],
         "verified": verification == "verified" if verification else None,
         "place": place,
         "region": str(place)[-2:] if place and str(place)[-4:-2] == ", " else None,
@@ -222,9 +227,9 @@ def _rental(each: Mapping[str, Any], port: int) -> Rental:
         state=state,
         word=word,
         url=f"http://{_in_url(str(address))}:{mapped}" if mapped and address else None,
-        dollars_per_hour=float(dollars) if dollars is not None else None,
+        dollars_per_hour=reading.number(dollars),
         host_id=str(each["machine_id"]) if each.get("machine_id") is not None else None,
-        created_at=instant.read(each.get("start_date")),
+        created_at=reading.instant(each.get("start_date")),
         interruptible=bool(each.get("is_bid")),
         ssh=Ssh("root", str(address), ssh) if ssh and address else _proxied(each),
     )

@@ -133,6 +133,10 @@ def serve() -> Iterator[World]:
                 return self.reply(429, {}, Retry_After="Fri, 01 Jan 2100 00:00:00 GMT")
             if fault == "busy":
                 return self.reply(429, {}, Retry_After="soon")
+            if fault == "moved":
+                return self.reply(308, "", Location=self.path)
+            if fault == "moved away":
+                return self.reply(308, "", Location=f"http://localhost:{world.port}{self.path}")
             if fault == "cut":
                 self.send_response(200)
                 self.send_header("Content-Length", "1000")

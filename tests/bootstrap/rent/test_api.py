@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bootstrap.platforms import instant, registry
-from bootstrap.platforms.market import KeyRefused, Market, Unreachable
+from bootstrap.platforms import reading, registry
+from bootstrap.platforms.market import KeyRefused, Market, MarketError, Unreachable
 from tests.bootstrap.rent import marketplaces
 from tests.bootstrap.rent.marketplaces import World
 
@@ -103,5 +103,15 @@ def test_a_key_that_is_refused_is_told_from_a_proxy_that_refuses(world: World, p
     ],
 )
 def test_instants_are_read_as_marketplaces_write_them(written: object, seconds: float | None) -> None:
-    found = instant.read(written)
+    found = reading.instant(written)
     assert found == (None if seconds is None else pytest.approx(seconds, abs=1e-3))
+
+
+@pytest.mark.parametrize("platform", MARKETS)
+def test_a_path_that_moved_is_followed_on_the_same_host_alone(world: World, platform: str) -> None:
+    world.faults = ["moved"]
+    assert client(world, platform).rentals() == []
+    world.faults = ["moved away"]
+    with pytest.raises(MarketError, match="308"):
+        client(world, platform).rentals()
+    assert len(world.calls) == 3
