@@ -12,6 +12,7 @@ import pynvml
 
 from bootstrap.detect.cgroup import UNKNOWN, Limits
 from bootstrap.detect.machine import GIB, Finding, Gpu, PcieLink
+from bootstrap.torch_build import driver
 
 # A desktop or a display server takes this much at most; more is another program's model.
 BUSY_BYTES = GIB
@@ -27,19 +28,26 @@ class Reading:
     cards: int = 0  # that the driver shows, also hidden and lost ones
 
 
-def read(env: Mapping[str, str], *, sys: Path, proc: Path, host: Limits = UNKNOWN) -> Reading:
+def read(
+    env: Mapping[str, str],
+    *,
+    sys: Path,
+    proc: Path,
+    host: Limits = UNKNOWN,
+    wsl: Path = driver.WSL_FOLDER,
+) -> Reading:
     """All GPUs that this process may use. Never raises: what goes wrong is a finding.
 
-    ``host`` is the memory of a GPU that has none of its own.
+    ``host`` is the memory of a GPU that has none of its own; ``wsl`` is where WSL2 keeps the libraries.
     """
     try:
-        pynvml.nvmlInit()
+        _start(wsl)
     except pynvml.NVMLError as error:
         return Reading(findings=(_why_no_nvml(error, sys, proc),))
     try:
         cards = int(_known(pynvml.nvmlDeviceGetCount) or 0)
         found: list[Gpu | Finding] = list(_devices(cards, host))
-        driver = _known(pynvml.nvmlSystemGetDriverVersion)
+        number = _known(pynvml.nvmlSystemGetDriverVersion)
     finally:
         pynvml.nvmlShutdown()
     gpus = _visible([each for each in found if isinstance(each, Gpu)], env.get("CUDA_VISIBLE_DEVICES"))
@@ -47,7 +55,16 @@ def read(env: Mapping[str, str], *, sys: Path, proc: Path, host: Limits = UNKNOW
     if not gpus and not findings:
         findings.append(_zero_gpus(env))
     findings += [_busy(gpu) for gpu in gpus if (gpu.other_processes_bytes or 0) > BUSY_BYTES]
-    return Reading(tuple(gpus), driver, tuple(findings), cards)
+    return Reading(tuple(gpus), number, tuple(findings), cards)
+
+
+def _start(wsl: Path) -> None:
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound:
+        if not driver.load_from_wsl("libnvidia-ml.so.1", wsl):
+            raise
+        pynvml.nvmlInit()
 
 
 def _devices(cards: int, host: Limits) -> Iterator[Gpu | Finding]:
@@ -188,6 +205,13 @@ def _why_no_nvml(error: pynvml.NVMLError, sys: Path, proc: Path) -> Finding:
             f"there is an NVIDIA card, but no working driver ({error})",
             "install the NVIDIA driver 580 or newer; in a container start it with `--gpus all`",
         )
+    if _is_wsl(proc):
+        return Finding(
+            "no_gpu_in_wsl",
+            "this is Windows' WSL2, and Windows gives it no NVIDIA GPU",
+            "install the NVIDIA driver in Windows (not in Linux), run `wsl --shutdown` there and start again;"
+            " without such a card, run a demo model: it needs none",
+        )
     return Finding(
         "no_gpu",
         "this machine has no NVIDIA GPU",
@@ -205,6 +229,13 @@ def cards_of_host(sys: Path) -> int:
             continue
         count += vendor.strip() == "0x10de" and kind.startswith("0x03")
     return count
+
+
+def _is_wsl(proc: Path) -> bool:
+    try:
+        return "microsoft" in (proc / "version").read_text().lower()
+    except OSError:
+        return False
 
 
 def _lost(index: int, error: pynvml.NVMLError) -> Finding:

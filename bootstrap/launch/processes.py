@@ -159,10 +159,12 @@ class Processes:
 def worker_environment(plan: Plan, group: tuple[str, ...], env: Mapping[str, str]) -> dict[str, str]:
     """What must be set before anything heavy is imported: the GPUs, thread caps, where kernels are kept."""
     from bootstrap.detect import threads  # reads hardware: after the front has started
+    from bootstrap.torch_build import driver
 
     cache = volume.cache(plan.data_dir)
     return {
         **threads.environment(plan.threads, env),
+        **(driver.library_path(env) if group else {}),
         "CUDA_VISIBLE_DEVICES": ",".join(group),
         "TRITON_CACHE_DIR": env.get("TRITON_CACHE_DIR") or str(cache / "triton"),
         "TORCHINDUCTOR_CACHE_DIR": env.get("TORCHINDUCTOR_CACHE_DIR") or str(cache / "inductor"),

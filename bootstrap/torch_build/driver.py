@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bootstrap.torch_build.builds import Version
@@ -43,6 +43,23 @@ def _capability(library: ctypes.CDLL, number: int) -> Version:
     library.cuDeviceGetAttribute(ctypes.byref(major), CAPABILITY_MAJOR, device)
     library.cuDeviceGetAttribute(ctypes.byref(minor), CAPABILITY_MINOR, device)
     return major.value, minor.value
+
+
+def load_from_wsl(name: str, folder: Path = WSL_FOLDER) -> bool:
+    """Load a library of the driver where WSL2 keeps it: whoever asks for it by name finds it then."""
+    try:
+        ctypes.CDLL(str(folder / name), mode=ctypes.RTLD_GLOBAL)
+    except OSError:
+        return False
+    return True
+
+
+def library_path(env: Mapping[str, str], folder: Path = WSL_FOLDER) -> dict[str, str]:
+    """LD_LIBRARY_PATH for a process that uses the GPU; nothing where the loader finds the driver itself."""
+    if _load(("libcuda.so.1",)) is not None or not (folder / "libcuda.so.1").exists():
+        return {}
+    known = env.get("LD_LIBRARY_PATH")
+    return {"LD_LIBRARY_PATH": f"{folder}:{known}" if known else str(folder)}
 
 
 def _load(libraries: Sequence[str] | None) -> ctypes.CDLL | None:

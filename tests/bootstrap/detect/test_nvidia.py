@@ -217,5 +217,47 @@ def test_a_container_that_was_not_given_the_gpu(tmp_path: Path) -> None:
     assert [finding.code for finding in reading.findings] == ["driver_not_in_container"]
 
 
+READ_WSL = """
+import json, os, sys
+from dataclasses import asdict
+from pathlib import Path
+from bootstrap.detect import nvidia
+from bootstrap.torch_build import driver
+wsl, proc = Path(sys.argv[1]), Path(sys.argv[2])
+reading = nvidia.read(os.environ, sys=Path("/nowhere"), proc=proc, wsl=wsl)
+cuda = driver.version(["libcuda.so.1", str(wsl / "libcuda.so.1")])
+path = driver.library_path({"LD_LIBRARY_PATH": "/mine"}, wsl)
+print(json.dumps([asdict(reading), cuda, path]))
+"""
+
+
+def in_wsl(folder: Path, proc: Path, python: Path) -> tuple[dict[str, Any], list[int] | None, dict[str, str]]:
+    (proc / "version").write_text("Linux version 6.6.87.2-microsoft-standard-WSL2 (gcc …)")
+    env = driver.variables(Path("/nowhere"), FAKE_NVML=RTX_4090)
+    done = subprocess.run(
+        [str(python), "-c", READ_WSL, str(folder), str(proc)],
+        env=env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    reading, cuda, path = json.loads(done.stdout)
+    return reading, cuda, path
+
+
+def test_wsl_keeps_the_driver_where_the_loader_does_not_look(
+    library: Path, python: Path, tmp_path: Path
+) -> None:
+    reading, cuda, path = in_wsl(library, tmp_path, python)
+    assert [gpu["name"] for gpu in reading["gpus"]] == ["NVIDIA GeForce RTX 4090"]
+    assert reading["driver_version"] == "580.95.05"
+    assert cuda == [13, 0]
+    assert path == {"LD_LIBRARY_PATH": f"{library}:/mine"}  # for the workers: torch asks the loader
+
+
+def test_wsl_without_a_driver_in_windows_is_told_where_to_install_it(python: Path, tmp_path: Path) -> None:
+    reading, cuda, path = in_wsl(tmp_path, tmp_path, python)
+    assert [finding["code"] for finding in reading["findings"]] == ["no_gpu_in_wsl"]
+    assert "in Windows" in reading["findings"][0]["fix"]
+    assert (cuda, path) == (None, {})
+
+
 def test_an_old_driver_is_read_from_the_driver_itself(detect: Detect) -> None:
     assert detect(RTX_4090, FAKE_CUDA="12040")["cuda_version"] == [12, 4]
