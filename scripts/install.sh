@@ -24,10 +24,13 @@ create_venv() {
     "$found" -m venv "$venv"
 }
 
-# A machine with an NVIDIA driver gets the CUDA build, by hash. Elsewhere pip chooses among the builds of that version.
+# A machine with an NVIDIA driver gets the CUDA build that driver and cards run, by hash. Elsewhere pip chooses among
+# the builds of that version.
 install_torch() {
-    if [ -z "${TORCH_INDEX_URL:-}" ] && [ -e /dev/nvidiactl ]; then
-        install_locked requirements/torch-cuda.txt
+    local file
+    file=$("$venv/bin/python" -m bootstrap.torch_build)
+    if [ -z "${TORCH_INDEX_URL:-}" ] && [ "$file" != torch-cpu.txt ]; then
+        install_locked "requirements/$file"
     else
         "$venv/bin/pip" install --quiet ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} \
             --requirement requirements/torch-cpu.txt
