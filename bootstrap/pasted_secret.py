@@ -20,6 +20,8 @@ def cleaned(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = _bare(value)
+    if re.fullmatch(r"\{\{.*\}\}|\$\{.*\}", text):
+        return None  # a marketplace's secret of that name is not there
     if any(character.isspace() for character in text):
         raise ValueError("has a blank or a line end in its middle: paste one token, without anything else")
     wrong = sorted({character for character in text if not "!" <= character <= "~"})

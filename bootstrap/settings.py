@@ -31,6 +31,7 @@ COMMON_ALIASES: dict[str, tuple[str, ...]] = {
     "public_url": ("PUBLIC_URL",),
     "hf_token": ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
     "hf_endpoint": ("HF_ENDPOINT",),
+    "civitai_token": ("CIVITAI_TOKEN", "CIVITAI_API_TOKEN", "CIVITAI_API_KEY"),
 }
 
 
@@ -84,6 +85,12 @@ class Settings(BaseModel):
     ] = "auto"
     token: Annotated[SecretStr | None, Field(description="The API token; else one is made")] = None
     hf_token: Annotated[SecretStr | None, Field(description="For gated models; sent to the hub only")] = None
+    civitai_token: Annotated[SecretStr | None, Field(description="A key of civitai.com; sent there only")] = (
+        None
+    )
+    mirror_tokens: Annotated[
+        dict[str, SecretStr], Field(description="Keys of other hosts: host=key, with commas; each to its own")
+    ] = {}
     hf_endpoint: Annotated[str, Field(pattern="^https?://", description="The model hub")] = (
         "https://huggingface.co"
     )
@@ -137,7 +144,13 @@ class Settings(BaseModel):
     def revealed(self) -> dict[str, Any]:
         """As JSON knows it, secrets in clear: for the kit's own processes, never for a log or a flag."""
         plain = {name: value.get_secret_value() for name, value in self if isinstance(value, SecretStr)}
-        return self.model_dump(mode="json") | plain
+        of_hosts = {host: token.get_secret_value() for host, token in self.mirror_tokens.items()}
+        return self.model_dump(mode="json") | plain | {"mirror_tokens": of_hosts}
+
+    def host_tokens(self) -> dict[str, str]:
+        """The tokens of all hosts but the hub, in clear; each is for its own host alone."""
+        civitai = {"civitai.com": self.civitai_token} if self.civitai_token else {}
+        return {host: token.get_secret_value() for host, token in {**civitai, **self.mirror_tokens}.items()}
 
     @field_validator("mirrors", mode="before")
     @classmethod
@@ -157,10 +170,24 @@ class Settings(BaseModel):
             raise ValueError(f"must begin with http:// or https://: {', '.join(wrong)}")
         return value
 
-    @field_validator("token", "hf_token", mode="before")
+    @field_validator("token", "hf_token", "civitai_token", mode="before")
     @classmethod
     def _pasted(cls, value: Any) -> Any:
         return pasted_secret.cleaned(value)
+
+    @field_validator("mirror_tokens", mode="before")
+    @classmethod
+    def _of_hosts(cls, value: Any) -> Any:
+        """A variable writes ``host=key,host=key``; of an address its host counts."""
+        if isinstance(value, str):
+            pairs = [part.strip() for part in value.split(",") if part.strip()]
+            if not all(re.fullmatch(r"[^=]+=.+", pair) for pair in pairs):
+                raise ValueError("must be host=key, and commas between several")
+            value = dict(pair.split("=", 1) for pair in pairs)
+        if not isinstance(value, dict):
+            return value
+        found = {web_address.host(str(host)): pasted_secret.cleaned(key) for host, key in value.items()}
+        return {host: key for host, key in found.items() if key is not None}
 
     @field_validator("platform")
     @classmethod
@@ -323,6 +350,8 @@ def _masked(value: Any) -> Any:
         return web_address.without_queries(re.sub(r"//[^/@]*@", "//********@", value))
     if isinstance(value, tuple):
         return tuple(map(_masked, value))
+    if isinstance(value, dict):
+        return {name: _masked(each) for name, each in value.items()}
     return str(value) if isinstance(value, Path) else value
 
 

@@ -24,6 +24,11 @@ def without_queries(text: str) -> str:
     return _QUERY.sub(r"\1?…", text)
 
 
+def host(text: str) -> str:
+    """The host of an address or of ``host:port``, in small letters; the port stays where one is written."""
+    return urlsplit(text if "://" in text else f"//{text}").netloc.rpartition("@")[2].strip().lower()
+
+
 def without_login(url: str) -> tuple[str, str | None]:
     """The address without the user before its host, and the ``Authorization`` that shows this user."""
     parts = urlsplit(url)

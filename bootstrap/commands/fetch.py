@@ -65,6 +65,7 @@ def fetch(
             token=token,
             endpoint=chosen.hf_endpoint,
             mirrors=chosen.mirrors,
+            host_tokens=chosen.host_tokens(),
             downloader=downloader,
             verify=chosen.verify,
             connections=connections,

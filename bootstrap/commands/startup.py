@@ -14,7 +14,7 @@ from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.commands import published
 from bootstrap.commands import ssh_key as public_key
 from bootstrap.commands.published import Config, Image, ScriptUrl, Source
-from bootstrap.platforms import registry
+from bootstrap.platforms import gate, registry
 from bootstrap.platforms.order import Order, profile_to_rent
 
 MARKETPLACES = ", ".join(registry.named("form"))
@@ -34,7 +34,8 @@ def startup(
     ] = None,
     ssh_key: Annotated[Path | None, typer.Option(help="A public key file, for 22/tcp.")] = None,
     hf_token: Annotated[
-        str | None, typer.Option(envvar="HF_TOKEN", help="For models with a licence to accept.")
+        str | None,
+        typer.Option(help="For a gated model, into the order, where the machine's owner reads it."),
     ] = None,
     image: Image = None,
     source: Source = None,
@@ -47,7 +48,6 @@ def startup(
     """Print what to paste, and what to type into each field of the marketplace's form."""
     make_form = registry.form(platform)
     manifest = reading.load(model)
-    _check_licence(manifest, hf_token)
     own = parcel.pack(model, manifest)
     box_image, kit = published.find(image, source, script_url, config)
     order = Order(
@@ -66,19 +66,19 @@ def startup(
         hf_token=hf_token,
     )
     form = make_form(order)
+    of_gate = gate.notes(manifest, hf_token, platform)
     if as_json:
-        for note in kit.notes:
+        for note in (*of_gate, *kit.notes):
             typer.echo(f"note: {note}", err=True)
         typer.echo(json.dumps({"method": form.method, "url": form.url, "body": form.body}, indent=2))
         return
-    notes = (*kit.notes, *form.notes, *([] if profile else _quicker(manifest, order.profile)))
+    notes = (
+        *gate.notes(manifest, hf_token, platform),
+        *kit.notes,
+        *form.notes,
+        *([] if profile else _quicker(manifest, order.profile)),
+    )
     typer.echo(replace(form, notes=notes).text())
-
-
-def _check_licence(manifest: Manifest, hf_token: str | None) -> None:
-    if manifest.licence.gated and not hf_token:
-        accept = f"accept {manifest.licence.accept_url}, then give --hf-token"
-        typer.echo(f"note: {manifest.name} is gated: {accept}", err=True)
 
 
 def _quicker(manifest: Manifest, chosen: Profile) -> list[str]:

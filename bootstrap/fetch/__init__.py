@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bootstrap import volume
+from bootstrap import pasted_secret, volume
 from bootstrap.choose.manifest import Manifest
 from bootstrap.fetch import run
 from bootstrap.fetch import store as _store
@@ -32,6 +32,7 @@ def fetch(
     token: str | None,
     endpoint: str,
     mirrors: Sequence[str] = (),
+    host_tokens: Mapping[str, str] | None = None,
     downloader: str = "kinokit",
     verify: bool = False,
     connections: int | None = None,
@@ -40,10 +41,11 @@ def fetch(
 ) -> dict[str, Path]:
     """Get every file of the manifest and verify it; KitError when that is not possible.
 
-    ``endpoint`` is the hub. Only the hub gets ``token``, never ``mirrors`` nor the storage that either
-    redirects to. ``verify`` also hashes files that were verified before. ``connections`` fixes their number,
-    which otherwise follows the link's rate. ``arrived`` is called with each file's absolute path as soon as
-    the file is verified there, from any thread. The result maps a manifest's file path to its place.
+    ``endpoint`` is the hub. Only the hub gets ``token``, for a gated model or when it asks, never ``mirrors``
+    nor the storage that either redirects to. ``host_tokens`` are those of mirrors and of model sites, each
+    for its own host. ``verify`` also hashes files that were verified before. ``connections`` fixes their
+    number, which otherwise follows the link's rate. ``arrived`` is called with each file's absolute path as
+    soon as the file is verified there, from any thread. The result maps a manifest's path to its place.
     """
     request = Request(
         manifest=manifest,
@@ -51,6 +53,7 @@ def fetch(
         token=token,
         endpoint=endpoint,
         mirrors=tuple(mirrors),
+        host_tokens=dict(host_tokens or {}),
         downloader=downloader,
         verify=verify,
         connections=connections,
@@ -64,7 +67,11 @@ def saved_token() -> str | None:
     """The token of ``hf auth login`` on this box, for when no setting names one."""
     from huggingface_hub import get_token  # imported here: the boot does not wait for it
 
-    return get_token()
+    try:
+        found: str | None = pasted_secret.cleaned(get_token())
+    except ValueError:
+        return None
+    return found
 
 
 def missing_bytes(manifest: Manifest, *, store: Path) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urljoin
+import re
+from urllib.parse import urljoin, urlsplit
 
 from bootstrap.fetch import errors
 from bootstrap.fetch.http.connection import Connection
@@ -37,6 +38,8 @@ def pointed_to(head: Head, url: str) -> str | None:
             f"{Origin.of(url)} redirects to an address of kind {Origin.of(there).scheme!r}",
             fix="check the source in the manifest, or HF_ENDPOINT",
         )
+    if re.search(r"/(login|log-in|signin|sign-in)/?$", urlsplit(there).path):
+        raise errors.signs_in(Origin.of(url))
     return there
 
 

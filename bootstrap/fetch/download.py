@@ -90,18 +90,25 @@ def _locate_all(
 def _locate(request: Request, file: File, reporter: Reporter) -> tuple[list[Mirror], Located]:
     """All mirrors, the one that answered first in front, and the file's address there."""
     source, licence = file.source or request.manifest.source, request.manifest.licence
-    mirrors = hub.mirrors_of(source, licence, request.token, request.endpoint, request.mirrors)
+    mirrors = hub.mirrors_of(
+        source, licence, request.token, request.endpoint, request.mirrors, request.host_tokens
+    )
     began, pause = time.monotonic(), 0.25
     while True:
-        reasons = []
+        reasons, refusals = [], []
         for index, mirror in enumerate(mirrors):
             try:
                 found = mirror.locate(file)
             except TryAgain as why:
                 reasons.append(why)
                 continue
+            except errors.MirrorError as refusal:
+                refusals.append(refusal)
+                continue
             _check_content(file, source.repo, mirror, found)
             return mirrors[index:] + mirrors[:index], found
+        if not reasons:
+            raise refusals[0]
         wait = max([pause, *(why.wait_seconds or 0.0 for why in reasons)])
         patience = max(request.patience.to_begin, reasons[0].wait_seconds or 0.0)
         if time.monotonic() + wait - began > patience:

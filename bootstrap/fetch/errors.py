@@ -95,9 +95,20 @@ def of_status(head: Head, origin: Origin, what: str, *, clock: float | None = No
     if status in (401, 403):
         return MirrorError(
             f"{origin} refuses {what} (status {status})",
-            fix="check that this address may be read without signing in",
+            fix=f"check that this address may be read without signing in; {_own_key(origin)}",
         )
     return MirrorError(f"{origin} answers {status} for {what}", fix="check the source in the manifest")
+
+
+def signs_in(origin: Origin) -> MirrorError:
+    """A page for people in place of the file."""
+    return MirrorError(f"{origin} redirects to a page to sign in", fix=_own_key(origin))
+
+
+def _own_key(origin: Origin) -> str:
+    if origin.host == "civitai.com":
+        return "make a key in the settings of your account there, and set CIVITAI_TOKEN to it"
+    return f"where {origin} asks for a key, set KINOKIT_MIRROR_TOKENS to {origin}=KEY"
 
 
 def circles(hosts: Sequence[str], path: str, *, fix: str) -> MirrorError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from bootstrap import web_address
@@ -14,13 +15,17 @@ from bootstrap.fetch.located import Located, good_until, may_follow
 class HttpsFolder:
     """Redirects are followed; what shows a user goes to the folder's own host alone."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, tokens: Mapping[str, str]) -> None:
+        """``tokens`` are those of hosts; each goes to its own alone."""
         self._folder = folder.rstrip("/")
+        self._tokens = tokens
         self.name = str(Origin.of(folder))
 
     def locate(self, file: File) -> Located:
         url, login = web_address.without_login(file.address or f"{self._folder}/{quote(file.path)}")
         owner, hosts = Origin.of(url), []
+        token = owner.token_in(self._tokens)
+        login = f"Bearer {token}" if token else login
         for _ in range(asking.MAX_REDIRECTS + 1):
             origin = Origin.of(url)
             hosts.append(str(origin))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,16 +16,23 @@ from bootstrap.fetch.http.origin import Origin
 from bootstrap.fetch.https_folder import HttpsFolder
 from bootstrap.fetch.located import Located, Mirror, good_until
 
+ASKS = (401, 403, 429)  # who are you
+
 
 class HubMirror:
-    """A hub, or a mirror that answers the same requests (which gets no token)."""
+    """A hub, or a mirror that answers the same requests; each has a token of its own, or none."""
 
-    def __init__(self, endpoint: str, source: Source, licence: Licence, token: str | None) -> None:
+    def __init__(
+        self, endpoint: str, source: Source, licence: Licence, token: str | None, *, is_mirror: bool = False
+    ) -> None:
+        self._is_mirror = is_mirror
         self._endpoint, login = web_address.without_login(endpoint.rstrip("/"))
         self._source = source
         self._licence = licence
         self._token = token
-        self._authorization = f"Bearer {token}" if token else login
+        # A token is a person's name: where the licence asks for none, it is shown only when the hub asks.
+        self._shows_token = licence.gated
+        self._login = login
         self._origin = Origin.of(self._endpoint)
         self.name = str(self._origin)
 
@@ -36,6 +44,9 @@ class HubMirror:
             origin = Origin.of(url)
             hosts.append(str(origin))
             head = asking.ask("HEAD", url, self._headers(origin))
+            if head.status in ASKS and self._may_show(origin):
+                self._shows_token = True
+                head = asking.ask("HEAD", url, self._headers(origin))
             there = asking.pointed_to(head, url)
             if there is not None and "x-linked-size" not in head.headers:
                 url = there  # a repository that was renamed, another hub, or the hub's cache of small files
@@ -55,13 +66,17 @@ class HubMirror:
                 raise self._refusal(head, origin, file, is_own=is_own)
             return Located(url, None, None, None, None, good_until(url, date))
         known = _announced(head) if is_hub else (asking.length(head), None, None)
-        authorization = self._authorization if is_own else None
+        authorization = self._headers(origin).get("Authorization") if is_own else None
         return Located(url, authorization, *known, None if is_own else good_until(url, date))
 
     def _headers(self, origin: Origin) -> dict[str, str]:
-        if self._authorization is None or not origin.may_have_token_of(self._origin):
+        if not origin.may_have_token_of(self._origin):
             return {}
-        return {"Authorization": self._authorization}
+        value = f"Bearer {self._token}" if self._token and self._shows_token else self._login
+        return {"Authorization": value} if value else {}
+
+    def _may_show(self, origin: Origin) -> bool:
+        return bool(self._token) and not self._shows_token and origin.may_have_token_of(self._origin)
 
     def _refusal(self, head: Head, origin: Origin, file: File, *, is_own: bool) -> Exception:
         if not is_own and self._token and head.status in (401, 403):
@@ -70,7 +85,10 @@ class HubMirror:
                 f" the token goes to {self.name} alone",
                 fix=f"if {origin} is the hub that you mean, set HF_ENDPOINT to {origin.address}",
             )
-        return errors.of_hub(head, origin, self._source, file.path, self._licence, self._token)
+        refusal = errors.of_hub(head, origin, self._source, file.path, self._licence, self._token)
+        if self._is_mirror and isinstance(refusal, KitError):
+            return errors.MirrorError(f"{refusal.problem}, says the mirror", fix=refusal.fix)
+        return refusal
 
 
 def _announced(head: Head) -> tuple[int | None, str | None, str | None]:
@@ -89,13 +107,22 @@ def _hash_of(etag: str) -> tuple[str | None, str | None]:
 
 
 def mirrors_of(
-    source: Source, licence: Licence, token: str | None, endpoint: str, others: tuple[str, ...]
+    source: Source,
+    licence: Licence,
+    token: str | None,
+    endpoint: str,
+    others: tuple[str, ...],
+    host_tokens: Mapping[str, str],
 ) -> list[Mirror]:
     """All that have the files of this source, the hub first; ``others`` are addresses of its mirrors."""
     if source.url:
-        return [HttpsFolder(source.url)]
-    with_token: list[Mirror] = [HubMirror(endpoint, source, licence, token)]
-    return with_token + [HubMirror(mirror, source, licence, None) for mirror in others]
+        return [HttpsFolder(source.url, host_tokens)]
+    own = token or Origin.of(endpoint).token_in(host_tokens)
+    mirrors: list[Mirror] = [HubMirror(endpoint, source, licence, own)]
+    for address in others:
+        of_mirror = Origin.of(address).token_in(host_tokens)
+        mirrors.append(HubMirror(address, source, licence, of_mirror, is_mirror=True))
+    return mirrors
 
 
 def in_cache(source: Source, file: File) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ class Request:
     verify: bool
     connections: int | None
     twins: Twins  # the same contents elsewhere in the store
+    host_tokens: Mapping[str, str] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
     arrived: Callable[[Path], None] = lambda _: None
     still_ours: Callable[[], None] = lambda: None  # raises lease.Lost when another fetches into the folder

@@ -179,6 +179,7 @@ class Boot:
             token=token.get_secret_value() if token else fetch.saved_token(),
             endpoint=self.settings.hf_endpoint,
             mirrors=self.settings.mirrors,
+            host_tokens=self.settings.host_tokens(),
             verify=self.settings.verify,
             arrived=arrived.add,
             report=report,

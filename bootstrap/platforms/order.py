@@ -14,7 +14,7 @@ from typing import Any
 from bootstrap.choose.manifest import Manifest, Profile
 from bootstrap.choose.prices import USABLE_SHARE
 from bootstrap.errors import KitError
-from bootstrap.platforms import pasted_line
+from bootstrap.platforms import gate, pasted_line
 from bootstrap.torch_build import builds
 
 # Small, on most hosts already, and with a Python that suffices; CUDA comes with torch.
@@ -82,7 +82,7 @@ class Order:
             "KINOKIT_SOURCE": self.source if self.script_url else None,
             "KINOKIT_TOKEN": self.api_key,
             "PUBLIC_KEY": self.ssh_key,
-            "HF_TOKEN": self.hf_token,
+            "HF_TOKEN": gate.token(self.manifest, self.hf_token, platform),
             **self.extra_env,
         }
         found = {name: value for name, value in given.items() if value}

@@ -13,6 +13,7 @@ from bootstrap.commands.published import Config, Image, ScriptUrl, Source
 from bootstrap.commands.rent import account, offers
 from bootstrap.commands.rent.options import Clips, MaxPrice, Model, Platform, ProfileName
 from bootstrap.errors import KitError
+from bootstrap.platforms import gate
 from bootstrap.platforms.market import Market, Rental
 from bootstrap.platforms.order import Order
 from bootstrap.rent import watch
@@ -27,7 +28,9 @@ def start(
     offer: Annotated[str | None, typer.Option(help="An offer's id; the cheapest clip when absent.")] = None,
     service: Annotated[str, typer.Option(help="api or ui.")] = "ui",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    hf_token: Annotated[str | None, typer.Option(envvar="HF_TOKEN")] = None,
+    hf_token: Annotated[
+        str | None, typer.Option(help="For a gated model; the owner of the machine can read it.")
+    ] = None,
     image: Image = None,
     source: Source = None,
     script_url: ScriptUrl = None,
@@ -39,7 +42,7 @@ def start(
     manifest, market = reading.load(model), account.market(platform)
     own = parcel.pack(model, manifest)
     box_image, kit = published.find(image, source, script_url, config)
-    for note in kit.notes:
+    for note in (*gate.notes(manifest, hf_token, platform), *kit.notes):
         typer.echo(f"note: {note}")
     chosen = offers.profile_of(manifest, profile)
     ranked = offers.ranked(market, manifest, chosen, max_price, clips)

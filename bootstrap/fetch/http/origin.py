@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -24,6 +25,10 @@ class Origin:
         """Whether it is the server that a token belongs to; the step from http to https stays on it."""
         upgraded = Origin("https", owner.host, 443)
         return self == owner or (self == upgraded and owner == Origin("http", owner.host, 80))
+
+    def token_in(self, tokens: Mapping[str, str]) -> str | None:
+        """This server's own, by ``host:port`` or by its host."""
+        return tokens.get(f"{self.host}:{self.port}") or tokens.get(self.host)
 
     @property
     def address(self) -> str:

@@ -9,9 +9,6 @@ from bootstrap.platforms.offer import MIN_DOWN_MBPS
 from bootstrap.platforms.order import PACKAGES_GB, Form, Order
 from bootstrap.platforms.runpod.here import NAME
 
-SECRETS = (
-    "Keep the token as a RunPod secret instead: HF_TOKEN={{ RUNPOD_SECRET_name }}, with its name on the site."
-)
 # What the API takes: each version by its name, there is no "or newer".
 CUDA_VERSIONS = (*(f"12.{minor}" for minor in range(10)), "13.0")
 CONTAINER_DISK_GB = PACKAGES_GB + 8
@@ -43,7 +40,6 @@ def form(order: Order) -> Form:
             "Do not choose Global Networking: such pods have no public DNS and every download fails.",
             "The proxy cuts a request after 100 s; the API answers at once and clips are polled for.",
             "Each cloud has its own price; an API call without cloudType goes to Secure Cloud.",
-            *([SECRETS] if order.hf_token else []),
         ),
     )
 

@@ -8,7 +8,8 @@ import pytest
 
 from bootstrap.choose.manifest import Licence, Source
 from bootstrap.errors import KitError
-from tests.bootstrap.fetch.conftest import FILES, Model, manifest_of
+from tests import hub
+from tests.bootstrap.fetch.conftest import BIG, FILES, Model, manifest_of
 
 PAGE = "https://hub.example/studio/gated"
 
@@ -35,6 +36,7 @@ def test_a_token_whose_account_has_not_accepted_is_told_which_page(gated: Model)
 
 
 def test_a_token_that_is_not_valid_is_told_so(model: Model) -> None:
+    model.server.repos[model.repo.name] = replace(model.repo, private=True)
     with pytest.raises(KitError, match="does not accept this HF_TOKEN"):
         model.fetch(token="hf_wrong")
 
@@ -50,6 +52,46 @@ def test_the_token_is_never_shown_to_the_storage(gated: Model) -> None:
     storage = [seen for seen in gated.server.seen if seen.host == "storage"]
     assert storage and not any("authorization" in seen.headers for seen in storage)
     assert all(seen.headers.get("authorization") for seen in gated.server.seen if seen.host == "hub")
+
+
+def test_a_hub_that_asks_for_nothing_is_told_nothing(model: Model) -> None:
+    model.server.allow("hf_member")
+    assert model.is_right(model.fetch(token="hf_member"))
+    assert not any("authorization" in seen.headers for seen in model.server.seen)
+
+
+def test_a_private_repository_is_opened_by_the_token(model: Model) -> None:
+    model.server.repos[model.repo.name] = replace(model.repo, private=True)
+    model.server.allow("hf_member")
+    assert model.is_right(model.fetch(token="hf_member"))
+
+
+def test_where_the_hub_limits_strangers_the_token_is_shown(model: Model) -> None:
+    model.server.allow("hf_member")
+    model.server.fault("status", BIG, where="hub", status=429)
+    assert model.is_right(model.fetch(token="hf_member"))
+    shown = [seen.path for seen in model.server.seen if "authorization" in seen.headers]
+    assert shown and all(path == BIG for path in shown)
+
+
+def test_a_mirror_that_refuses_leaves_the_fetch_to_the_hub(gated: Model) -> None:
+    gated.server.allow("hf_member")
+    with hub.serve() as mirror:
+        mirror.repos = gated.server.repos
+        assert gated.is_right(gated.fetch(token="hf_member", mirrors=(mirror.endpoint,)))
+        assert not any("authorization" in seen.headers for seen in mirror.seen)
+
+
+def test_a_mirror_gets_its_own_token_alone(gated: Model) -> None:
+    with hub.serve() as mirror:
+        mirror.repos = gated.server.repos
+        mirror.allow("m1rror")
+        gated.server.fault("status", where="hub", times=None)
+        tokens = {mirror.endpoint.removeprefix("http://"): "m1rror", "other.example": "x"}
+        found = gated.fetch(token="hf_member", mirrors=(mirror.endpoint,), host_tokens=tokens)
+        assert gated.is_right(found)
+        sent = {seen.headers.get("authorization") for seen in mirror.seen if seen.host == "hub"}
+        assert sent == {"Bearer m1rror"}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ from bootstrap.choose.reading import BadManifest
 from bootstrap.cli import app
 from tests.bootstrap.fetch.conftest import noise
 from tests.hub.server import certificate
+from tests.support import proxying
 from tests.support.answering import Asked, serving
+from tests.support.proxying import Proxied
 
 KEY = "s3cretkey"
 LOGIN = "Basic bWU6czNjcmV0a2V5"  # me:s3cretkey
@@ -126,6 +128,62 @@ def test_a_file_behind_a_key_is_fetched_and_the_key_is_nowhere(
     assert KEY not in done.stdout + done.stderr + "".join(files)
     assert not any(KEY.encode() in content for content in files.values())
     assert not any(authorization for _, target, authorization in site.seen if target.startswith("/store"))
+
+
+@pytest.mark.parametrize("variable", ["CIVITAI_TOKEN", "CIVITAI_API_TOKEN", "KINOKIT_CIVITAI_TOKEN"])
+def test_civitais_key_goes_to_civitai_alone(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    pair = certificate(tmp_path, "civitai.com")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
+    with serving(site, tls=pair) as running, proxying.http(Proxied({"civitai.com": "127.0.0.1"})) as proxy:
+        port = running.rpartition(":")[2]
+        manifest = written(tmp_path, f"https://civitai.com:{port}/api/download/models", "778?type=Model")
+        done = fetch(manifest, tmp_path / "data", **{variable: f" {KEY}\n", "HTTPS_PROXY": proxy.address})
+    assert done.returncode == 0, done.stdout + done.stderr
+    sent = {target.partition("?")[0]: authorization for _, target, authorization in site.seen}
+    assert sent == {"/api/download/models/778": f"Bearer {KEY}", "/store": None}
+    assert KEY not in done.stdout + done.stderr
+    assert not any(KEY.encode() in content for content in kept(tmp_path / "data").values())
+
+
+def test_without_its_key_civitai_is_named_with_the_variable_to_set(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = certificate(tmp_path, "civitai.com")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
+    with serving(site, tls=pair) as running, proxying.http(Proxied({"civitai.com": "127.0.0.1"})) as proxy:
+        port = running.rpartition(":")[2]
+        manifest = written(tmp_path, f"https://civitai.com:{port}/api/download/models", "778")
+        done = fetch(manifest, tmp_path / "data", HTTPS_PROXY=proxy.address, HF_TOKEN="hf_other")
+    assert done.returncode == 1 and "set CIVITAI_TOKEN" in done.stdout + done.stderr
+    assert {authorization for _, _, authorization in site.seen} == {None}
+
+
+@pytest.mark.parametrize("named", ["{place}", "{host}", "other.test=x,https://{place}/api"])
+def test_any_host_may_have_a_key_of_its_own(site: Site, address: str, tmp_path: Path, named: str) -> None:
+    place = address.removeprefix("https://")
+    named = named.format(place=place, host=place.partition(":")[0])
+    manifest = written(tmp_path, f"{address}/api", "778")
+    done = fetch(manifest, tmp_path / "data", KINOKIT_MIRROR_TOKENS=f"{named}={KEY}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert KEY not in done.stdout + done.stderr
+
+
+def test_a_page_to_sign_in_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def to_the_door(asked: Asked) -> None:
+        if asked.path.startswith("/login"):
+            asked.reply(200, b"<html>")
+        else:
+            asked.reply(307, Location="/login?returnUrl=%2Fmodels&reason=download-auth")
+
+    pair = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
+    with serving(to_the_door, tls=pair) as running:
+        done = fetch(written(tmp_path, f"{running}/api", "778"), tmp_path / "data")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "redirects to a page to sign in" in said
+    assert "KINOKIT_MIRROR_TOKENS" in said
 
 
 def test_a_wrong_key_is_told_without_showing_it(address: str, tmp_path: Path) -> None:

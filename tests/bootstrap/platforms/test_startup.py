@@ -103,7 +103,7 @@ def test_a_value_that_a_marketplace_would_mangle_is_refused(value: str, named: s
 
 def test_a_secret_value_is_refused_without_being_shown() -> None:
     with pytest.raises(KitError) as error:
-        order(hf_token="hf_abc&def").env("clore")
+        order("svd-xt-1-1", hf_token="hf_abc&def").env("clore")
     assert "abc" not in str(error.value)
 
 
