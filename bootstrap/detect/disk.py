@@ -57,10 +57,11 @@ def rates(folder: Path, *, most_seconds: float = 2.0) -> Rates:
 
 def _written(file: FileIO, most_seconds: float) -> float:
     chunk = os.urandom(CHUNK_BYTES)
+    sync = getattr(os, "fdatasync", os.fsync)  # macOS has the second alone
     count, started = 0, time.monotonic()
     while count < PROBE_BYTES and time.monotonic() - started < most_seconds:
         count += file.write(chunk)
-        os.fdatasync(file.fileno())
+        sync(file.fileno())
     return count / max(time.monotonic() - started, 1e-6)
 
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -163,7 +164,7 @@ def reserve(descriptor: int, size: int) -> None:
     if os.fstat(descriptor).st_size == size:
         return
     os.ftruncate(descriptor, size)
-    if not size:
+    if not size or sys.platform != "linux":  # the calls below are of Linux's C library
         return
     library = ctypes.CDLL(None, use_errno=True)
     with suppress(AttributeError):

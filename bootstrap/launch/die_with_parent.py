@@ -12,9 +12,12 @@ import os
 import runpy
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 PR_SET_PDEATHSIG = 1
+LOOK_SECONDS = 1.0
 
 
 def command(module: str, *arguments: str, python: str | None = None) -> list[str]:
@@ -33,8 +36,17 @@ def end_with_parent(parent: int) -> None:
     """Let the kernel kill this process when its parent ends; end now when it has ended already."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    else:
+        threading.Thread(target=_watch, args=(parent,), name="parent", daemon=True).start()
     if os.getppid() != parent:
         sys.exit(f"the process {parent} that started this one has ended")
+
+
+def _watch(parent: int) -> None:
+    """Other systems have no such signal: an orphan gets another parent."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(argv: Sequence[str]) -> None:

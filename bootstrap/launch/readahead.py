@@ -65,7 +65,7 @@ def _read(path: Path, start: int, buffer: bytearray) -> int:
     file = os.open(path, os.O_RDONLY)
     try:
         end = min(start + PIECE_BYTES, os.fstat(file).st_size)
-        with suppress(OSError):  # not there, or a file system that cannot say
+        with suppress(OSError, AttributeError):  # not there, or a file system or a system that cannot say
             if os.preadv(file, [memoryview(buffer)[:1]], end - 1, os.RWF_NOWAIT):
                 return 0
         return os.preadv(file, [buffer], start)

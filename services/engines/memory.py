@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import resource
+import sys
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from services.engines.base import OutOfMemory, is_out_of_memory
 
 WANTED = re.compile(r"allocate ([0-9.]*[0-9]) (bytes|KiB|MiB|GiB|TiB)")
 UNITS = {"bytes": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+RSS_BYTES = 1 if sys.platform == "darwin" else 1024  # in which ru_maxrss counts
 
 
 class HostCopy:
@@ -77,7 +79,7 @@ class OomAsError:
         """The most that was in use, and all there is: of the GPU's memory, or of the host's."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device), torch.cuda.mem_get_info(self._device)[1]
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_BYTES
         return peak_bytes, psutil.virtual_memory().total
 
 

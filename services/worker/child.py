@@ -130,7 +130,8 @@ class PeakMemory:
             return int(self._cuda.max_memory_allocated())
         import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def serve(engine: Engine, plan: Plan, channel: Channel, *, rank: int = 0) -> None:
