@@ -61,8 +61,8 @@ release: install ## Build all that a publisher uploads into dist/release-VERSION
 	@$(VENV)/bin/python scripts/release.py $(if $(RELEASE_URL),--url "$(RELEASE_URL)") $(if $(IMAGES),--images) $(ARGS)
 
 # Most tests wait for a process, a socket or a page: two workers more than cores.
-WORKERS ?= $(shell expr $$(nproc) + 2)
-pytest := $(VENV)/bin/python -m pytest --numprocesses $(WORKERS)
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+pytest = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS)
 
 .PHONY: test test-quick lint format lock
 test: ## Everything that proves the kit: installs what is missing, then runs all tests; ARGS="…" go to pytest

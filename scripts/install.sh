@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
 groups=(core "$@")
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+. scripts/machine.sh
 
 die() {
     printf 'error: %s\n  fix: %s\n' "$1" "$2" >&2
@@ -20,7 +21,7 @@ create_venv() {
         if usable "$candidate"; then found=$candidate && break; fi
     done
     [ "$found" ] || die "no Python 3.11 or newer with venv was found" \
-        "install one (Debian: apt-get install python3 python3-venv) or name it: PYTHON=/path/to/python"
+        "install one (Debian: apt-get install python3 python3-venv; macOS: brew install python@3.13), or name it: PYTHON=/path/to/python"
     "$found" -m venv "$venv"
 }
 
@@ -67,6 +68,9 @@ for group in "${groups[@]}"; do
 done
 [ ${#missing[@]} = 0 ] && exit 0
 
+case " ${missing[*]} " in *" gpu "*) reason=$(why_no_torch) ;; *) reason="" ;; esac
+[ -z "$reason" ] || die "${reason%%$'\n'*}" "${reason#*$'\n'}"
+
 started=$SECONDS
 [ -x "$venv/bin/python" ] || create_venv
 echo "installing ${missing[*]} into $venv"
@@ -75,7 +79,7 @@ case " ${missing[*]} " in *" gpu "*) install_torch ;; esac
 files=()
 for group in "${missing[@]}"; do files+=("requirements/$group.txt"); done
 install_locked "${files[@]}"
-case " ${missing[*]} " in *" dev "*) install_triton ;; esac
+case " ${missing[*]} $(uname -s)" in *" dev "*Linux) install_triton ;; esac # it has no builds elsewhere
 "$venv/bin/pip" install --quiet --no-deps --editable .
 for group in "${missing[@]}"; do sum "$group" >"$(stamp "$group")"; done
 echo "installed in $((SECONDS - started)) s"

@@ -3,13 +3,14 @@
 # RUNTIME=docker|native decides instead. MODEL SERVICE PORT DETACH HF_TOKEN as everywhere.
 set -eu
 cd "$(dirname "$0")/.."
+. scripts/machine.sh
 docker="${DOCKER:-docker}"
 
 why_not_docker() { # prints the first reason against Docker, or nothing
     if ! command -v "$docker" > /dev/null; then echo "no docker command is here"
     elif ! "$docker" info > /dev/null 2>&1; then echo "no Docker engine answers"
     elif ! compose version > /dev/null 2>&1; then echo "docker has no compose"
-    elif [ "${RUNTIME:-}" != docker ] && ! command -v nvidia-smi > /dev/null; then echo "no NVIDIA driver is here"
+    elif [ "${RUNTIME:-}" != docker ] && ! has_nvidia_driver && ! command -v nvidia-smi > /dev/null; then echo "no NVIDIA driver is here"
     elif [ "${RUNTIME:-}" != docker ] && ! has_toolkit; then echo "Docker has no NVIDIA container toolkit"; fi
 }
 has_toolkit() { "$docker" info --format '{{json .}}' 2> /dev/null | grep -q -i nvidia; }
