@@ -40,6 +40,7 @@ class Platform(Protocol):
     NAME: str  # the folder's, with "-" for "_"
     TITLE: str  # as people write it
     IS_RENTED: bool  # a machine that costs money until somebody ends it
+    STOPS_ITSELF: bool  # its container is given a key that can stop it
     IS_SHORT_LIVED: bool  # boxes come and go with new names: nobody returns to what one leaves on a volume
     # The platform's proxy cuts a request that takes longer; None where there is none, or no limit is known.
     PROXY_TIMEOUT_SECONDS: float | None

@@ -83,8 +83,8 @@ class Ledger:
         return [each for each in self.entries() if each.is_open]
 
     def known_ids(self, platform: str) -> frozenset[str]:
-        """The ids of a marketplace that this machine rented and did not end."""
-        return frozenset(each.id for each in self.open() if each.platform == platform and each.id)
+        """The ids that this machine rented at a marketplace. Ended ones, too: a list may have hiccuped."""
+        return frozenset(each.id for each in self.entries() if each.platform == platform and each.id)
 
     def get(self, label: str) -> Entry:
         for each in self.entries():

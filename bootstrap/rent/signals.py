@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -26,13 +26,16 @@ class Signalled(BaseException):
 class Signals:
     """Raises ``Signalled`` as soon as nothing is held."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
         self._held = 0
         self._waiting: int | None = None
 
     def handle(self, number: int, _frame: FrameType | None = None) -> None:
         self._waiting = self._waiting or number
-        if not self._held:
+        if self._held:
+            self._say("an order is under way: its answer is waited for, then this ends")
+        else:
             self._raise()
 
     @contextmanager
@@ -53,9 +56,9 @@ class Signals:
 
 
 @contextmanager
-def caught() -> Iterator[Signals]:
+def caught(say: Callable[[str], None] = lambda _: None) -> Iterator[Signals]:
     """Signals arrive as ``Signalled`` within the block. In a thread Python gives nobody a signal."""
-    signals = Signals()
+    signals = Signals(say)
     if threading.current_thread() is not threading.main_thread():
         yield signals
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import httpx
@@ -78,14 +78,16 @@ def until_ready(
     minutes: float,
     report: Report,
     answer_minutes: float = ANSWER_MINUTES,
+    forgiven: Collection[str] = (),
     clock: Clock = time.monotonic,
     sleep: Sleep = time.sleep,
 ) -> Ready:
     """Wait for ``/readyz``; end the rental and raise NotReady when it takes longer than ``minutes``.
 
     ``report`` receives a line at each change. Marketplaces answer 502 or "Proxy Not Found" while nothing is
-    bound yet. A marketplace that does not answer is asked again, less and less often. StillRented when
-    the end cannot be confirmed.
+    bound yet. A marketplace that does not answer is asked again, less and less often. A boot that fails in a
+    ``forgiven`` phase is waited for: a person may mend it on the boot page. StillRented when the end cannot
+    be confirmed.
     """
     box = _Box(market, rental, port)
     start, last, ever_up, answer = clock(), "", False, Answer("no address yet")
@@ -98,7 +100,8 @@ def until_ready(
         if answer.seen != last:
             report(f"{passed:5.0f} s  {answer.seen}")
             last = answer.seen
-        reason = answer.failed or _too_long(passed / 60, minutes, answer_minutes, ever_up)
+        failed = "" if answer.phase in forgiven else answer.failed
+        reason = failed or _too_long(passed / 60, minutes, answer_minutes, ever_up)
         if reason:
             break
         sleep(box.pause)
@@ -196,5 +199,5 @@ def end(
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-def still_rented(rental: Rental, reason: str) -> StillRented:
-    return StillRented(rental.platform, rental.id, rental.dollars_per_hour, reason)
+def still_rented(rental: Rental, reason: str, exit_code: int = 1) -> StillRented:
+    return StillRented(rental.platform, rental.id, rental.dollars_per_hour, reason, exit_code)

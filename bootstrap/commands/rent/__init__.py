@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bootstrap.commands.rent import listing, offers, start, stop
+from bootstrap.commands.rent import blacklist, listing, offers, start, stop
 from bootstrap.platforms import registry
 
 TITLES = [registry.PLATFORMS[name].TITLE for name in registry.named("market")]
@@ -14,3 +14,5 @@ app.command()(offers.offers)
 app.command()(start.start)
 app.command("list")(listing.list_)
 app.command()(stop.stop)
+app.command()(stop.resume)
+app.command()(blacklist.blacklist)

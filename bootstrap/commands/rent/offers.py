@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
 from bootstrap.choose import reading
-from bootstrap.choose.manifest import Manifest, Profile
-from bootstrap.commands.rent import account
-from bootstrap.commands.rent.options import Clips, MaxPrice, Model, Platform, ProfileName
+from bootstrap.commands.rent import account, options
+from bootstrap.commands.rent.options import (
+    Clips,
+    Gpus,
+    Interruptible,
+    MaxPrice,
+    MinDiskRate,
+    MinLink,
+    MinPcie,
+    MinReliability,
+    Model,
+    Platform,
+    ProfileName,
+    Region,
+)
+from bootstrap.commands.rent.output import AsJson, Output
 from bootstrap.errors import KitError
 from bootstrap.launch.forecast import SLOW_PCIE_SHARE
-from bootstrap.platforms.market import Market
-from bootstrap.platforms.order import Order, profile_to_rent
-from bootstrap.rent import cost
+from bootstrap.rent import renting
 from bootstrap.rent.cost import Estimate
+from bootstrap.rent.signals import Signals
+from bootstrap.rent.wish import Wish
 
 
 def offers(
@@ -24,12 +38,43 @@ def offers(
     max_price: MaxPrice = 3.0,
     clips: Clips = 20,
     profile: ProfileName = None,
+    region: Region = None,
+    gpus: Gpus = 1,
+    min_pcie: MinPcie = None,
+    min_link: MinLink = options.LINK,
+    min_disk_rate: MinDiskRate = None,
+    min_reliability: MinReliability = options.RELIABILITY,
+    interruptible: Interruptible = False,
     limit: Annotated[int, typer.Option(min=1)] = 15,
+    as_json: AsJson = False,
 ) -> None:
     """List what can be rented now and fits, cheapest clip first. Rents nothing."""
-    manifest = reading.load(model)
-    found = ranked(account.market(platform), manifest, profile_of(manifest, profile), max_price, clips)
-    typer.echo(table(found[:limit], clips))
+    output = Output(as_json)
+    wish = Wish(
+        platform=platform,
+        model=model,
+        profile=profile,
+        max_price=max_price,
+        clips=clips,
+        interruptible=interruptible,
+        regions=options.regions(region),
+        gpus=gpus,
+        min_pcie=min_pcie,
+        min_link=min_link,
+        min_disk_rate=min_disk_rate,
+        min_reliability=min_reliability,
+    )
+    desk = account.desk(platform, output.say, Signals())
+    found = renting.candidates(desk, wish, reading.load(model))[:limit]
+    for note in desk.market.notes:
+        output.say(f"note: {note}")
+    output.result([document(each) for each in found], table(found, clips))
+
+
+def document(each: Estimate) -> dict[str, Any]:
+    """An estimate with its offer, as JSON has it."""
+    offer = {name: value for name, value in asdict(each.offer).items() if name != "terms"}
+    return {**{name: value for name, value in asdict(each).items() if name != "offer"}, "offer": offer}
 
 
 def table(ranked: list[Estimate], clips: int) -> str:
@@ -57,27 +102,8 @@ def table(ranked: list[Estimate], clips: int) -> str:
     return "\n".join(lines)
 
 
-def profile_of(manifest: Manifest, name: str | None) -> Profile:
-    """The same rule as that of `kinokit startup`."""
-    return profile_to_rent(manifest, name)
-
-
-def ranked(
-    market: Market, manifest: Manifest, profile: Profile, max_price: float, clips: int
-) -> list[Estimate]:
-    order = Order(manifest=manifest, profile=profile)
-    found = [
-        each for each in market.offers(profile.needs, order.disk_gb) if each.dollars_per_hour <= max_price
-    ]
-    if not found:
-        raise KitError(
-            f"{market.name} has nothing with {profile.needs.vram_gib:g} GiB up to ${max_price:.2f} an hour",
-            fix="raise --max-price, take a smaller model or profile, or try another marketplace",
-        )
-    return cost.rank(found, manifest, clips)
-
-
 def taken(ranked: list[Estimate], id: str | None, max_price: float) -> Estimate:
+    """The offer that was named, else the cheapest clip. KitError when it is not among them."""
     if id is None:
         return ranked[0]
     for each in ranked:

@@ -7,6 +7,7 @@ from bootstrap.platforms.base import Env, Stop, alone, no_direct_port
 NAME = "bare"
 TITLE = "this machine"
 IS_RENTED = False
+STOPS_ITSELF = False
 IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = None
 ADDRESS_DOMAIN: str | None = None

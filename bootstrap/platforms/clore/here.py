@@ -9,6 +9,7 @@ from bootstrap.platforms.base import Env, Stop, alone, no_direct_port
 NAME = "clore"
 TITLE = "Clore.ai"
 IS_RENTED = True
+STOPS_ITSELF = False
 IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = None  # a reverse proxy is there, its limit is not documented
 ADDRESS_DOMAIN: str | None = ".clorecloud.net"

@@ -8,6 +8,7 @@ from bootstrap.platforms.runpod_serverless import here as serverless
 NAME = "runpod"
 TITLE = "RunPod"
 IS_RENTED = True
+STOPS_ITSELF = True
 IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = 100.0  # then the proxy answers 524 instead
 ADDRESS_DOMAIN: str | None = None

@@ -7,6 +7,7 @@ from bootstrap.platforms.base import Env, Stop, no_direct_port
 NAME = "runpod-serverless"
 TITLE = "RunPod serverless"
 IS_RENTED = True
+STOPS_ITSELF = False
 IS_SHORT_LIVED = True
 # Of a load-balancing endpoint; a queue endpoint has its own limits.
 PROXY_TIMEOUT_SECONDS: float | None = 330.0

@@ -7,6 +7,7 @@ from bootstrap.platforms.base import Env, Stop, StopRequest, no_direct_port
 NAME = "vast"
 TITLE = "Vast.ai"
 IS_RENTED = True
+STOPS_ITSELF = True
 IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = None  # ports are mapped as they are
 ADDRESS_DOMAIN: str | None = None

@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 
 from bootstrap.choose import reading
 from bootstrap.cli import app
-from bootstrap.commands.rent import offers as rent_offers
 from bootstrap.errors import KitError
 from bootstrap.launch import packages
 from bootstrap.platforms import offer, registry
 from bootstrap.platforms import order as startup
 from bootstrap.platforms.order import Order
+from bootstrap.rent.wish import Wish
 from tests.support.ports import free_port
 
 PUBLISHED = {
@@ -174,7 +174,7 @@ def test_the_link_that_is_asked_for_is_one_number_on_paper_and_by_api() -> None:
 
 def test_startup_and_rent_ask_for_the_same_profile_and_startup_says_which() -> None:
     manifest = reading.load("wan22")
-    assert startup.profile_to_rent(manifest) == rent_offers.profile_of(manifest, None)
+    assert startup.profile_to_rent(manifest) == Wish(platform="vast", model="wan22").profile_of(manifest)
     arguments = ["startup", "--platform", "vast", "--model", "wan22", *published_options()]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

@@ -11,6 +11,7 @@ from bootstrap.platforms.base import Env, Stop, alone
 NAME = "toy-cloud"
 TITLE = "Toy Cloud"
 IS_RENTED = True
+STOPS_ITSELF = False
 IS_SHORT_LIVED = False
 PROXY_TIMEOUT_SECONDS: float | None = 45.0
 ADDRESS_DOMAIN: str | None = ".toy.example"

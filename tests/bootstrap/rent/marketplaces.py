@@ -30,6 +30,8 @@ class World:
     create_refused: bool = False  # and nothing is rented
     ready_after: int = 0  # /readyz answers 502 so often before the boot page, then this many 503
     boot_fails: bool = False
+    broken: set[str] = field(default_factory=set)  # the ids of boxes whose host is broken
+    machines: tuple[int, ...] = (7001,)  # Vast: where each box stands, the last one for all that follow
     down: bool = False  # every call answers 503, the box's own answers go on
     undying: int = 0  # the next N destroys answer 500
     forgets: int = 0  # the next N lists are empty
@@ -158,6 +160,8 @@ def serve() -> Iterator[World]:
             if not world.rented:
                 return self.reply(404, "Proxy Not Found")
             world.ready_after -= 1
+            if world.broken & set(world.rented):
+                return self.reply(503, {"state": "failed", "phase": "detect", "progress": None})
             if world.boot_fails:
                 return self.reply(503, {"state": "failed", "phase": "fetch", "progress": None})
             if world.ready_after >= 2:

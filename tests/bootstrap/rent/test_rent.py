@@ -213,7 +213,7 @@ def test_start_rents_waits_and_prints_a_link_that_signs_in(world: World) -> None
     (created,) = [body for method, path, body in world.calls if method == "PUT"]
     assert created["env"]["KINOKIT_TOKEN"] in output
     assert "stop 9001" in output
-    code, output = cli(world, "stop", "9001")
+    code, output = cli(world, "stop", "9001", "--yes")
     assert code == 0
     assert world.rented == {}
 

@@ -101,7 +101,7 @@ def created(world: World, body: Any) -> tuple[int, Any]:
         "dph_total": world.charged or 0.4,
         "storage_total_cost": 0.02,
         "is_bid": "price" in body,
-        "machine_id": 7001,
+        "machine_id": world.machines[min(world.made, len(world.machines)) - 1],
         "start_date": 1764300000.5,
         "ssh_host": "ssh4.vast.ai",
         "ssh_port": 31022,
