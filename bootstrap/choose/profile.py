@@ -10,7 +10,7 @@ from bootstrap.choose import clip_time
 from bootstrap.choose.clip_time import ClipTime
 from bootstrap.choose.manifest import Manifest, Needs, Profile
 from bootstrap.detect import gpu_torch
-from bootstrap.detect.machine import GIB, Gpu, Machine
+from bootstrap.detect.machine import GIB, Gpu, Machine, counted
 
 Lack = Literal["gpu", "vram", "capability", "torch", "gpus", "ram"]
 
@@ -120,7 +120,7 @@ def _judge(profile: Profile, machine: Machine) -> Verdict:
     able = [gpu for gpu in _suitable(needs, machine) if gpu_torch.problem(machine, gpu) is None]
     if len(able) < needs.gpus:
         lacks |= _gpu_lacks(needs, machine)
-    reasons = (*(_gpu_reason(needs, gpu, machine) for gpu in machine.gpus), ram_reason)
+    reasons = (*counted(_gpu_reason(needs, gpu, machine) for gpu in machine.gpus), ram_reason)
     if not machine.gpus:
         reasons = (f"no GPU, needs {needs.vram_gib:g} GiB", ram_reason)
     if lacks:

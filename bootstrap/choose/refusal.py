@@ -9,7 +9,7 @@ from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.prices import Prices
 from bootstrap.choose.profile import Choice, Verdict
 from bootstrap.detect import gpu_torch
-from bootstrap.detect.machine import GIB, Machine
+from bootstrap.detect.machine import GIB, Machine, counted
 from bootstrap.errors import KitError
 from bootstrap.torch_build.decision import Problem
 
@@ -58,7 +58,7 @@ def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
 def found(machine: Machine) -> str:
     """The machine in one line, with what is not known."""
     cores = machine.cpu_quota or machine.cpu_visible
-    gpus = [f"{gpu.name} with {gpu.vram_free_bytes / GIB:.1f} GiB free" for gpu in machine.gpus]
+    gpus = counted(f"{gpu.name} with {gpu.vram_free_bytes / GIB:.1f} GiB free" for gpu in machine.gpus)
     return ", ".join(
         (
             *(gpus or ["no GPU"]),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bootstrap.choose.catalogue import Entry
 from bootstrap.choose.manifest import Licence
 from bootstrap.choose.profile import Verdict
-from bootstrap.detect.machine import GIB, Finding, Gpu, Machine
+from bootstrap.detect.machine import GIB, Finding, Gpu, Machine, counted
 from bootstrap.launch.forecast import Forecast
 from bootstrap.launch.location import Location
 from bootstrap.torch_build.decision import Decision
@@ -42,7 +42,7 @@ def wrapped(text: str, *, first: str = "", columns: int = COLUMNS) -> list[str]:
 
 def machine_rows(machine: Machine) -> list[tuple[str, str]]:
     """Everything that was detected; what could not be read is said to be not known."""
-    rows = [("gpu", line) for gpu in machine.gpus for line in _gpu(gpu)] or [("gpu", "none")]
+    rows = [("gpu", line) for card in _cards(machine.gpus) for line in card] or [("gpu", "none")]
     if machine.driver_version:
         cuda = f"CUDA up to {_version(machine.cuda_version)}" if machine.cuda_version else "CUDA not known"
         rows.append(("driver", f"{machine.driver_version}, {cuda}"))
@@ -177,6 +177,11 @@ def size(count: int | None) -> str:
     if count >= GIB:
         return f"{count / GIB:.1f} GiB"
     return f"{count / 1024**2:.0f} MiB"
+
+
+def _cards(gpus: Sequence[Gpu]) -> list[list[str]]:
+    """One entry for all cards of a kind: its lines, with their number before the first."""
+    return [card.split("\n") for card in counted("\n".join(_gpu(gpu)) for gpu in gpus)]
 
 
 def _gpu(gpu: Gpu) -> list[str]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bootstrap.torch_build.installed import Torch
@@ -13,6 +15,16 @@ GIB = 1024**3
 # What a pinned copy gets through one lane, by generation: 55.5 GB/s were measured on 16 lanes of
 # generation 5; 25 to 26 and 12 to 13 are usual on those of 4 and 3.
 PCIE_LANE_BYTES_PER_SECOND = {1: 0.2e9, 2: 0.4e9, 3: 0.8e9, 4: 1.6e9, 5: 3.4e9, 6: 6.8e9}
+
+
+def counted(lines: Iterable[str]) -> list[str]:
+    """Each line once, with how often it came: a host may have eight cards of a kind.
+
+    >>> counted(["H100", "H100", "L4"])
+    ['2 x H100', 'L4']
+    """
+    counts = Counter(lines)
+    return [f"{count} x {line}" if count > 1 else line for line, count in counts.items()]
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,9 @@ class Boot:
         if judged.choice.profile is None:
             raise catalogue.refusal(judged, machine, missing)
         profile = judged.choice.profile
-        self.document.end("choose", f"{model.name} as {profile.name}: {profile.title}")
+        more = "; ".join(why for why in (judged.choice.passed_over, judged.choice.idle_gpus) if why)
+        title = f"{model.name} as {profile.name}: {profile.title}"
+        self.document.end("choose", f"{title}; {more}" if more else title)
         return judged
 
     def _torch(self, plan: Plan, machine: Machine) -> Decision:

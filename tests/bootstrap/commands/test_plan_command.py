@@ -157,6 +157,15 @@ def test_a_plan_fits_eighty_columns(model: str, card: str) -> None:
         assert len(line) <= 80 or line.split()[-1].lstrip("(").startswith("https://"), line
 
 
+def test_eight_cards_of_a_kind_are_one_line_and_the_idle_ones_are_explained() -> None:
+    cards = ("--gpu", "H100 80GB") * 8
+    told = run("plan", "--model", "wan22", *cards, "--ram", "96gib", "--disk", "100gib").stdout
+    assert told.startswith("gpu       8 x H100 80GB, 74.4 GiB of 80.0 GiB free")
+    words = " ".join(told.split())
+    assert "runs as full on 4 GPU workers" in words
+    assert "host memory is enough for 4 of 8 workers: each needs 24 GiB of 96.0" in words
+
+
 def test_a_card_by_its_name_on_a_riser() -> None:
     arguments = ("--model", "wan22", "--gpu", "RTX 4090", "--pcie", "3x1", *HOST, "--link", "250mbit")
     document = planned(*arguments, "--price", "0.4")
