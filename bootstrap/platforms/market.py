@@ -12,6 +12,7 @@ from bootstrap.choose.prices import USABLE_SHARE
 from bootstrap.platforms.api import Api, Busy, KeyRefused, MarketError, Unreachable
 from bootstrap.platforms.offer import Filters, Offer
 from bootstrap.platforms.order import LABEL_PREFIX, Order
+from bootstrap.platforms.refusal import HostExcluded, NotOffered, TooDear, UnknownRental, Unsettled
 from bootstrap.platforms.rental import Rental, Ssh
 from bootstrap.torch_build import builds
 
@@ -34,54 +35,10 @@ __all__ = [
 # An order that was taken may show in the list only after a while.
 LOOKS = 6
 LOOK_EVERY_SECONDS = 5.0
+OLDEST_CARD = 5.0  # no torch of the kit runs on an older one, nor on another maker's
 DEFAULTS = Filters()
 # Prices are rounded, and currencies move between the list and the order.
 PRICE_SLACK = 1.02
-
-
-class UnknownRental(MarketError):
-    """No rental of the kit has this id: it never was, is gone, or belongs to another purpose."""
-
-    def __init__(self, name: str, id: str) -> None:
-        fix = "see what is rented with `kinokit rent list`"
-        super().__init__(f"{name} has no rental {id} of the kit", 404, fix=fix)
-
-
-class NotOffered(MarketError):
-    """The marketplace's API has no such call."""
-
-
-class Unsettled(MarketError):
-    """An order was sent, and whether it rented a box cannot be found out now. ``label`` would be its name."""
-
-    def __init__(self, name: str, label: str) -> None:
-        look = f"look for {label} with `kinokit rent list` and on the marketplace's site"
-        super().__init__(
-            f"{name} does not say whether the order {label} rented a box",
-            fix=f"{look}: if it is there, it costs money",
-        )
-        self.label = label
-
-
-class Refused(MarketError):
-    """A box was rented and is not wanted. ``ended``: was its end confirmed? If not, it still costs."""
-
-    def __init__(self, rental: Rental, why: str, ended: bool) -> None:
-        still = f"STILL RENTED, {_price(rental)}: kinokit rent stop {rental.id} --platform {rental.platform}"
-        super().__init__(
-            f"rental {rental.id} {why}; {'it was ended at once' if ended else still}",
-            fix="take another offer" if ended else "end it now, here or on the marketplace's site",
-        )
-        self.rental = rental
-        self.ended = ended
-
-
-class TooDear(Refused):
-    """What is charged is more than what was listed, or than the limit."""
-
-
-class HostExcluded(Refused):
-    """The marketplace chose a host that was excluded."""
 
 
 class Market(Api, ABC):
@@ -277,9 +234,5 @@ def _suffices(offer: Offer, needs: Needs) -> bool:
         offer.vram_gib * USABLE_SHARE >= needs.vram_gib
         and offer.gpus >= needs.gpus
         and (ram is None or ram >= needs.ram_gib)
-        and (capability is None or capability >= (needs.compute_capability or 0))
+        and (capability is None or capability >= (needs.compute_capability or OLDEST_CARD))
     )
-
-
-def _price(rental: Rental) -> str:
-    return f"${rental.dollars_per_hour:.2f}/h" if rental.dollars_per_hour else "at a price that is not known"

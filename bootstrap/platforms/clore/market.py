@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.platforms import reading
+from bootstrap.platforms import card, reading
 from bootstrap.platforms.clore import price
 from bootstrap.platforms.clore.form import form
 from bootstrap.platforms.clore.here import NAME
@@ -165,6 +165,7 @@ def _offer(each: Mapping[str, Any], paid: Price | None, spot: bool) -> Offer | N
         dollars_per_hour=paid.dollars_per_hour,
         listed_dollars_per_hour=paid.listed_dollars_per_hour,
         interruptible=spot,
+        compute_capability=card.capability(named[2]),
         min_bid_dollars_per_hour=paid.listed_dollars_per_hour if spot else None,
         terms=terms,
         ram_gib=reading.number(specs.get("ram")),

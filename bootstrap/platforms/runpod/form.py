@@ -44,6 +44,11 @@ def form(order: Order) -> Form:
     )
 
 
+def cuda_from(least: float) -> list[str]:
+    """The versions that suffice, as the API names them."""
+    return [each for each in CUDA_VERSIONS if float(each) >= least]
+
+
 def _body(order: Order, line: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {
         "name": order.label,
@@ -53,7 +58,7 @@ def _body(order: Order, line: str | None) -> dict[str, Any]:
         "containerDiskInGb": CONTAINER_DISK_GB,
         "volumeInGb": order.disk_gb,
         "volumeMountPath": "/workspace",
-        "allowedCudaVersions": [each for each in CUDA_VERSIONS if float(each) >= float(order.cuda)],
+        "allowedCudaVersions": cuda_from(float(order.cuda)),
         "minDownloadMbps": MIN_DOWN_MBPS,
         "minDiskBandwidthMBps": 500,
         "supportPublicIp": True,

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.platforms import reading
+from bootstrap.platforms import card, reading
 from bootstrap.platforms.market import Filters, Market, MarketError, Offer, Rental, Ssh
 from bootstrap.platforms.offer import disk_dollars_per_hour
 from bootstrap.platforms.order import Order
 from bootstrap.platforms.rental import State
-from bootstrap.platforms.runpod.form import CONTAINER_DISK_GB, form
+from bootstrap.platforms.runpod.form import CONTAINER_DISK_GB, cuda_from, form
 from bootstrap.platforms.runpod.here import NAME
 
 # Each cloud has its own price and stock: asked together, the answer is the cheaper one's, and an order
@@ -30,7 +30,7 @@ STATES: Mapping[str, State] = {"RUNNING": "running", "EXITED": "stopped", "TERMI
 class Client(Market):
     """Offers are GPU types of a cloud; a rental is a pod.
 
-    RunPod's API names no host and no link before the order: the order demands what the filters ask.
+    Its API names no host, no link and no CUDA before the order: the order demands what the filters ask.
     """
 
     name = "RunPod"
@@ -96,6 +96,7 @@ def _offer(each: Mapping[str, Any], cloud: str, disk_gb: int, gpus: int, filters
         listed_dollars_per_hour=listed * gpus,
         stopped_dollars_per_hour=disk_dollars_per_hour(disk_gb, STOPPED_VOLUME_DOLLARS),
         interruptible=filters.interruptible,
+        compute_capability=card.capability(str(each["id"])),
         min_bid_dollars_per_hour=reading.number(price.get("minimumBidPrice")),
         ram_gib=reading.number(price.get("minMemory")),
         cpus=reading.number(price.get("minVcpu")),
@@ -112,6 +113,7 @@ def _terms(cloud: str, filters: Filters) -> dict[str, Any]:
         "minDiskBandwidthMBps": filters.min_disk_mb_per_second,
         "countryCodes": list(filters.regions) or None,
         "interruptible": filters.interruptible or None,
+        "allowedCudaVersions": cuda_from(filters.min_cuda) if filters.min_cuda else None,
     }
     return {"cloudType": cloud.upper(), **{name: value for name, value in demands.items() if value}}
 

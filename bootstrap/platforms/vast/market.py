@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from bootstrap.choose.manifest import Needs
-from bootstrap.platforms import reading
+from bootstrap.platforms import card, reading
 from bootstrap.platforms.market import Filters, Market, MarketError, Offer, Rental, Ssh, Unreachable
 from bootstrap.platforms.offer import disk_dollars_per_hour, pcie_rate
 from bootstrap.platforms.order import CUDA, Order
@@ -133,6 +133,7 @@ def _query(needs: Needs, disk_gb: int, filters: Filters) -> dict[str, Any]:
     wanted: dict[str, Any] = {name: {"gte": value} for name, value in least.items() if value is not None}
     wanted |= {
         "rentable": {"eq": True},
+        "gpu_arch": {"eq": "nvidia"},
         "type": "bid" if filters.interruptible else "ondemand",
         "allocated_storage": disk_gb,  # so that dph_total has the price of this disk in it
         "order": [["dph_total", "asc"]],
@@ -173,7 +174,7 @@ def _offer(each: Mapping[str, Any], disk_gb: int, interruptible: bool) -> Offer 
             ram_gib=ram / 1024 * (share or 1) if ram else None,
             cpus=reading.number(each.get("cpu_cores_effective")),
             gpu_share=share,
-            **_host(each),
+            **_host(each, str(each["gpu_name"])),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -185,13 +186,13 @@ def _gpu_dollars(each: Mapping[str, Any], listed: float) -> float:
     return base if base else listed - (reading.number(each.get("storage_total_cost")) or 0)
 
 
-def _host(each: Mapping[str, Any]) -> dict[str, Any]:
+def _host(each: Mapping[str, Any], gpu: str) -> dict[str, Any]:
     """What an offer says of its machine."""
     found = {name: reading.number(each.get(name)) for name in NUMBERS}
     place, verification = each.get("geolocation"), each.get("verification")
     generation, lanes = found["pci_gen"], found["gpu_lanes"]
     return {
-        "compute_capability": found["compute_cap"] / 100 if found["compute_cap"] else None,
+        "compute_capability": found["compute_cap"] / 100 if found["compute_cap"] else card.capability(gpu),
         "cuda": found["cuda_max_good"],
         "driver": each.get("driver_version"),
         "disk_gb": found["disk_space"],

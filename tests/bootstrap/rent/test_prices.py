@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bootstrap.choose import reading
 from bootstrap.choose.manifest import Needs
 from bootstrap.platforms import registry
 from bootstrap.platforms.market import Filters, Market, MarketError, Offer
 from bootstrap.platforms.offer import pcie_rate
+from bootstrap.rent import cost
 from tests.bootstrap.rent import marketplaces
 from tests.bootstrap.rent.marketplaces import World
 
@@ -317,3 +320,33 @@ def test_a_host_that_is_not_verified_is_offered_only_when_asked(world: World) ->
     unverified = {**VAST, "verification": "unverified"}
     assert offers(world, "vast", [unverified]) == []
     assert offers(world, "vast", [unverified], verified=False)
+
+
+@pytest.mark.parametrize("gpu", ["Tesla V100-SXM2-32GB", "AMD Instinct MI300X OAM"])
+def test_a_card_that_no_box_could_use_is_not_offered(world: World, gpu: str) -> None:
+    """Marketplaces that give names alone: it would show at the boot, when an hour is begun."""
+    fp8 = Needs(vram_gib=20, ram_gib=24, compute_capability=8.9)
+    world.listings["runpod"] = [{**RUNPOD, "id": gpu, "displayName": gpu}, RUNPOD]
+    found = client(world, "runpod").offers(fp8, DISK_GB)
+    assert {each.gpu for each in found} == {"RTX 6000 Ada"}
+    server = {**CLORE, "price": IN_COINS}
+    named = {**server, "id": 604, "specs": {**server["specs"], "gpu": f"1x {gpu}"}}  # type: ignore[dict-item]
+    world.listings["clore"] = [named, server]
+    assert [each.id for each in client(world, "clore").offers(fp8, DISK_GB)] == ["601"]
+
+
+def test_runpods_order_demands_the_cuda_that_is_asked_for(world: World) -> None:
+    found = offers(world, "runpod", [RUNPOD], min_cuda=12.8)
+    assert all(each.terms["allowedCudaVersions"] == ["12.8", "12.9", "13.0"] for each in found)
+
+
+def test_a_clip_costs_its_way_to_the_viewer(world: World) -> None:
+    (offer,) = offers(world, "vast", [VAST])
+    manifest = reading.load("wan22")
+    dear, free = (
+        cost.estimate(replace(offer, dollars_per_gb_up=price), manifest, clips=20) for price in (1.0, 0.0)
+    )
+    assert dear.dollars_per_clip is not None
+    assert free.dollars_per_clip is not None
+    assert dear.dollars_per_clip - free.dollars_per_clip == pytest.approx(dear.upload_dollars)
+    assert dear.upload_dollars > 0
