@@ -71,8 +71,9 @@ platform=$(platform_here)
 if [ "${KINOKIT_START_STOP:-}" = 1 ]; then stop_box; exit; fi
 data="${KINOKIT_DATA_DIR:-$(data_directory "$platform")}"
 if ! writable "$data/logs" && [ -z "${KINOKIT_DATA_DIR:-}" ]; then
-    moved="$data cannot be written to" data="${TMPDIR:-/tmp}/kinokit"
-    export KINOKIT_DATA_DIR="$data"
+    KINOKIT_PAGE_NOTE="$data cannot be written to" data="${TMPDIR:-/tmp}/kinokit"
+    KINOKIT_DATA_DIR="$data"
+    export KINOKIT_DATA_DIR KINOKIT_PAGE_NOTE
     writable "$data/logs" || true
 fi
 
@@ -475,7 +476,7 @@ source_="${KINOKIT_SOURCE:-kinokit}"
 # A token in a URL must not reach the log.
 say "start: source $(printf '%s' "$source_" | sed 's#//[^/@]*@#//***@#'), data in $data"
 if [ -n "$missing_page" ]; then say "no page before the agent's: $missing_page"; fi
-if [ -n "${moved:-}" ]; then say "$moved; files go to $data and are lost with this container"; fi
+if [ -n "${KINOKIT_PAGE_NOTE:-}" ]; then say "$KINOKIT_PAGE_NOTE; files go to $data and are lost with this container"; fi
 writable "$data/logs" || die "$data cannot be written to" "mount a volume and set KINOKIT_DATA_DIR to it"
 home="${KINOKIT_HOME:-/opt/kinokit}"
 if ! writable "$home"; then
@@ -491,6 +492,7 @@ fi
 apt_install() {
     command -v apt-get > /dev/null || die "$* is missing and this image has no apt-get" "use a Debian or Ubuntu image"
     [ "$(id -u)" = 0 ] || die "$* is missing and this user may not install it" "run as root, or use an image that has it"
+    [ -w /usr ] || die "$* is missing and this container's root is read-only" "use an image that has it, or a root that can be written"
     say "installing $*"
     if [ -z "${apt_updated:-}" ]; then apt-get update -qq || die "apt-get update failed" "check the network of this host"; apt_updated=1; fi
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" > /dev/null \
