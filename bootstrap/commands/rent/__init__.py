@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bootstrap.commands.rent import blacklist, listing, offers, start, stop
+from bootstrap.commands.rent import access, bill, blacklist, listing, offers, pull, start, stop
 from bootstrap.platforms import registry
 
 TITLES = [registry.PLATFORMS[name].TITLE for name in registry.named("market")]
@@ -15,4 +15,8 @@ app.command()(start.start)
 app.command("list")(listing.list_)
 app.command()(stop.stop)
 app.command()(stop.resume)
+app.command()(pull.pull)
+app.command()(bill.bill)
+app.command()(access.logs)
+app.command()(access.ssh)
 app.command()(blacklist.blacklist)

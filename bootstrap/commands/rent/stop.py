@@ -99,7 +99,7 @@ def _clips(found: Found) -> str:
         return f"Its clips could not be looked at: {error.problem}."
     missing = len(clips.missing(entry.pulled))
     if not missing and not clips.coming:
-        return f"All of its {len(clips.finished)} finished clips are on this machine."
+        return f"Its finished clips, {len(clips.finished)} in all, are on this machine."
     lost = f"{missing} finished clip{'s' if missing != 1 else ''} not pulled"
     return (
         f"It has {lost}, and {clips.coming} still to be made; they are deleted with it."
