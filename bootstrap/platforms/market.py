@@ -115,7 +115,6 @@ class Market(Api, ABC):
         MarketError when nothing was rented, Unsettled when that is not known. TooDear or HostExcluded when it
         is not what was listed: it is ended before that is raised.
         """
-        order.check_licence(offer.platform)
         id = self._created(offer, order)
         self.known_ids.add(id)
         try:

@@ -90,14 +90,6 @@ class Order:
             _check(name, value)
         return found
 
-    def check_licence(self, platform: str) -> None:
-        """KitError for a gated model without a token: its box would cost money and never get ready."""
-        if self.manifest.licence.gated and not self.env(platform).get("HF_TOKEN"):
-            raise KitError(
-                f"{self.manifest.name} is gated, and the order has no Hugging Face token",
-                fix=f"accept the licence at {self.manifest.licence.accept_url}, then give --hf-token",
-            )
-
     def line(self) -> str | None:
         """The line to paste: fetch the start script and run it. None when the image needs none."""
         if self.script_url is None:

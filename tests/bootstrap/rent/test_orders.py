@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from bootstrap.choose import reading
-from bootstrap.errors import KitError
 from bootstrap.platforms import registry
 from bootstrap.platforms.market import (
     Filters,
@@ -314,11 +313,3 @@ def test_an_outbid_box_is_interrupted_and_not_stopped(world: World) -> None:
     assert body["price"] == offer.terms["price"] > 0.2
     world.rented[rental.id]["actual_status"] = "exited"
     assert market.find(rental.id).state == "interrupted"
-
-
-@pytest.mark.parametrize("platform", MARKETS)
-def test_a_gated_model_without_a_token_is_not_rented(world: World, platform: str) -> None:
-    market = client(world, platform)
-    with pytest.raises(KitError, match="token"):
-        market.create(first(market), order("svd-xt-1-1"))
-    assert creates(world) == []
