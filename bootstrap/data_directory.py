@@ -23,7 +23,8 @@ DRAFT = "draft.json"  # the plan as it was decided, before its files are there
 ARRIVALS = "arrivals.json"  # which of its files are there by now
 TOKEN, WORKER_TOKEN = "token", "worker-token"
 PUBLIC_URL = "public_url"  # learnt by the front from the first visit
-OF_ONE_BOOT = (PLAN, DRAFT, ARRIVALS, BOOT, PUBLIC_URL)
+TYPED_BY_VISITOR = "hub-token.typed"  # from the boot page, until the agent takes it
+OF_ONE_BOOT = (PLAN, DRAFT, ARRIVALS, BOOT, PUBLIC_URL, TYPED_BY_VISITOR)
 
 
 def occupy(data_dir: Path, *, by: str = "agent") -> IO[str]:

@@ -13,11 +13,21 @@ from bootstrap import pasted_secret, volume
 from bootstrap.choose.manifest import Manifest
 from bootstrap.fetch import run
 from bootstrap.fetch import store as _store
+from bootstrap.fetch.errors import GateClosed
 from bootstrap.fetch.progress import FileProgress, Progress
 from bootstrap.fetch.request import Request
 from bootstrap.fetch.twins import Twins
 
-__all__ = ["FileProgress", "Progress", "fetch", "home", "missing_bytes", "missing_in", "saved_token"]
+__all__ = [
+    "FileProgress",
+    "GateClosed",
+    "Progress",
+    "fetch",
+    "home",
+    "missing_bytes",
+    "missing_in",
+    "saved_token",
+]
 
 
 def home(manifest: Manifest, *, store: Path) -> Path:

@@ -30,6 +30,14 @@ class TryAgain(Exception):
     is_nonsense: bool = False  # an answer that a second attempt will hardly change
 
 
+class GateClosed(KitError):
+    """The hub wants a token, or another one. ``page`` is where its licence is accepted."""
+
+    def __init__(self, problem: str, *, fix: str, page: str) -> None:
+        super().__init__(problem, fix=fix)
+        self.page = page
+
+
 class MirrorError(KitError):
     """A mirror cannot give a file; another mirror may."""
 
@@ -168,12 +176,14 @@ def of_hub(
 def _gated(repo: str, page: str, token: str | None) -> KitError:
     """The licence is not accepted by this account, or no account is known."""
     if token is None:
-        return KitError(
+        return GateClosed(
             f"{repo} is gated: its licence must be accepted, and no HF_TOKEN is set",
             fix=f"accept the licence at {page}, make a read token there and set HF_TOKEN",
+            page=page,
         )
-    return KitError(
+    return GateClosed(
         f"{repo} is gated, and the account of this HF_TOKEN has no access",
         fix=f"accept the licence at {page} with the account of the token; a fine-grained token also needs"
         " the right to read gated repositories",
+        page=page,
     )

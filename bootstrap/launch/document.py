@@ -6,7 +6,7 @@ import copy
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class BootDocument:
             ],
             "findings": [],
             "failure": None,
+            "asks": None,
             "timeline": [],
         }
         if self._reserve:
@@ -92,6 +93,19 @@ class BootDocument:
             kept = [each for each in self._document["findings"] if each["code"] != code]
             if len(kept) < len(self._document["findings"]):
                 self.set(findings=kept)
+
+    @property
+    def asks(self) -> Mapping[str, str] | None:
+        """What the boot waits for on its page."""
+        with self._lock:
+            asked: Mapping[str, str] | None = self._document["asks"]
+        return asked
+
+    def ask(self, asks: Mapping[str, str] | None) -> None:
+        """``problem``, ``fix`` and ``page`` of a token that is missing; None once it is there."""
+        self.set(asks=asks)
+        self.advance("fetch", detail="waits for a token: type it on the boot page" if asks else None)
+        self.flush(now=True)
 
     def begin(self, phase: str, detail: str | None = None) -> None:
         if phase in TIMED:

@@ -66,6 +66,7 @@ class Follower:
         self._calm_seconds = min(CALM_SECONDS, minutes * 60 / 4) if minutes else CALM_SECONDS
         self._state = ""
         self._is_warned = False
+        self._said_question = ""
         self._said_end = ""  # the reason for an end that did not come yet
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
@@ -93,9 +94,21 @@ class Follower:
     async def _show(self) -> None:
         while True:
             self._learn_address()
+            self._say_what_is_asked()
             self._document.flush()
             self._terminal.show(self._document.snapshot())
             await asyncio.sleep(self._pause(SHOW_SECONDS))
+
+    def _say_what_is_asked(self) -> None:
+        """Once: who looks at the terminal alone must know that the page takes an answer."""
+        asks = self._document.asks
+        problem = asks["problem"] if asks else ""
+        if asks and problem != self._said_question:
+            self._terminal.say(f"{problem}\n  fix: type the token at {self._shown_url()}, or {asks['fix']}")
+            cost = self._settings.hourly_cost
+            if cost:
+                self._terminal.say(f"until then this box costs {cost:.2f} USD an hour")
+        self._said_question = problem
 
     def _pause(self, seconds: float) -> float:
         """``seconds`` while something is under way, or the front does not answer."""
@@ -126,7 +139,7 @@ class Follower:
         if status.queue is not None:
             self._idle.see(status.queue)
         self._idle.see_use(status.unused_seconds)
-        if status.state in BOOTING:
+        if status.state in BOOTING and self._document.asks is None:
             self._idle.stay_awake()
         self._warn_of_the_end()
 

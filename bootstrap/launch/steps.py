@@ -17,7 +17,7 @@ from bootstrap.detect import gpu_torch, host, threads
 from bootstrap.detect.machine import GIB, Machine
 from bootstrap.errors import KitError
 from bootstrap.fetch import Progress
-from bootstrap.launch import arrivals, forecast, history, link, location, packages, readahead
+from bootstrap.launch import arrivals, forecast, history, hub_token, link, location, packages, readahead
 from bootstrap.launch.document import BootDocument
 from bootstrap.launch.link import Link, Measured
 from bootstrap.launch.timeline import PACKAGES
@@ -174,21 +174,36 @@ class Boot:
             self._judge(watch.see(progress))
 
         installed = self._install(plan, torch)
-        token = self.settings.hf_token
-        fetch.fetch(
-            model,
-            store=volume.models(self.data_dir),
-            token=token.get_secret_value() if token else fetch.saved_token(),
-            endpoint=self.settings.hf_endpoint,
-            mirrors=self.settings.mirrors,
-            host_tokens=self.settings.host_tokens(),
-            verify=self.settings.verify,
-            arrived=arrived.add,
-            report=report,
-        )
+        self._fetch_files(model, arrived, report)
         self._judge(None)
         installed()
         return last.note if last else None
+
+    def _fetch_files(
+        self, model: Manifest, arrived: arrivals.Record, report: Callable[[Progress], None]
+    ) -> None:
+        """All of them; a gate that is closed is asked about on the page, where somebody sees it."""
+        given = self.settings.hf_token
+        token = given.get_secret_value() if given else fetch.saved_token()
+        while True:
+            try:
+                fetch.fetch(
+                    model,
+                    store=volume.models(self.data_dir),
+                    token=token,
+                    endpoint=self.settings.hf_endpoint,
+                    mirrors=self.settings.mirrors,
+                    host_tokens=self.settings.host_tokens(),
+                    verify=self.settings.verify,
+                    arrived=arrived.add,
+                    report=report,
+                )
+            except fetch.GateClosed as gate:
+                if location.of(self.settings, self.env).platform.IS_SHORT_LIVED:
+                    raise
+                token = hub_token.wait_for(gate, self.document, self.data_dir)
+            else:
+                return
 
     def _judge(self, measured: Measured | None) -> None:
         """What the link says goes into the document; on a rented box also when to leave. None: nothing."""

@@ -22,7 +22,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from bootstrap.errors import KitError
 from bootstrap.launch import listener
-from services.front import errors, health, presence, public_address, stay, studio, upkeep, workers
+from services.front import errors, health, hub_token, presence, public_address, stay, studio, upkeep, workers
 from services.front.access import Access
 from services.front.auth import Auth
 from services.front.context import Context, Shared
@@ -51,6 +51,7 @@ def assemble(settings: Settings) -> FastAPI:
         sign_in=boot_page.sign_in_page,
     )
     app.include_router(health.router)
+    app.include_router(hub_token.router)
     app.include_router(stay.router)
     app.include_router(videos.router)
     app.include_router(models.router)

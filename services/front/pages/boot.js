@@ -203,6 +203,27 @@ function costs(boot) {
   return "Nothing else runs; this page stays until you stop the kit";
 }
 
+function showAsks(boot) {
+  const asks = boot.state === "failed" ? null : boot.asks;
+  if ($("asks").hidden && asks) write($("asks-said"), "");
+  $("asks").hidden = !asks;
+  if (!asks) return;
+  write($("asks-problem"), asks.problem);
+  const page = $("asks-page"), address = /^https?:\/\//.test(asks.page) ? asks.page : "";
+  write(page, address);
+  if (page.href !== address) page.href = address;
+  write($("asks-cost"), costs(boot));
+  $("asks-form").onsubmit = giveToken;
+}
+async function giveToken(event) {
+  event.preventDefault();
+  const field = $("asks-token"), token = field.value;
+  field.value = "";
+  write($("asks-said"), "Asking the hub…");
+  const answer = await fetch("hub-token", { method: "POST", body: JSON.stringify({ token }) }).catch(() => null);
+  if (!answer?.ok) write($("asks-said"), "The machine did not take it: try again.");
+}
+
 function showReady(boot, { plan }) {
   const api = boot.state === "ready" && boot.service !== "ui";
   $("ready").hidden = !api;
@@ -279,6 +300,7 @@ function show(status, now) {
   showFacts(boot, now);
   showFindings(boot);
   showFailure(boot);
+  showAsks(boot);
   showReady(boot, status);
   const away = ["fetching", "loading", "launching", "starting", "detecting", "choosing"].includes(boot.state);
   write($("asleep"), away ? "You can close this page and come back: the start goes on without it." : "");

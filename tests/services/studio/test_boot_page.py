@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from bootstrap import data_directory
 from services.front.settings import Settings
 from tests.services.front.running import WAN, Front, running
 from tests.services.studio import boots
@@ -116,6 +117,24 @@ def test_the_timeline_is_a_waterfall_with_prediction_against_fact(front: Front, 
     said = "download 38.0 s, was 40.0 s; load 4.0 s; ready 44.0 s"
     expect(page.locator("#predicted")).to_contain_text(said)
     no_sideways_scroll(page)
+
+
+def test_a_missing_token_is_asked_for_and_handed_over(front: Front, desk: Desk) -> None:
+    asks = {"problem": "a/b is gated", "fix": "accept it", "page": "https://hub.example/a/b"}
+    show(front, boots.fetching(0.1) | {"asks": asks})
+    page = desk.open(front.url, viewport={"width": 390, "height": 800})
+    expect(page.locator("#asks")).to_contain_text("a/b is gated")
+    expect(page.get_by_role("link", name="https://hub.example/a/b")).to_be_visible()
+    field = page.get_by_label("Token")
+    field.fill("hf_typ3d")
+    with page.expect_response("**/hub-token") as answer:
+        page.get_by_role("button", name="Go on").click()
+    assert answer.value.status == 204
+    assert (front.data_dir / data_directory.TYPED_BY_VISITOR).read_text() == "hf_typ3d"
+    expect(field).to_have_value("")
+    assert no_sideways_scroll(page)
+    show(front, boots.fetching(0.2) | {"asks": None})
+    expect(page.locator("#asks")).to_be_hidden()
 
 
 def test_findings_come_with_their_fix(front: Front, desk: Desk) -> None:
