@@ -1,6 +1,8 @@
 # The page of a box whose start script is not there yet. `perl page.pl PORT ADDRESS` binds the port and goes on in the
 # background; page.pid names it, page.log holds the last errors, failed is there once it did not work.
+# `perl page.pl stop` ends it: a bare Debian has no kill.
 use strict; use IO::Socket::INET;
+if ($ARGV[0] eq 'stop') { open my $file, '<', 'page.pid' or exit; kill 9, <$file>; select undef, undef, undef, 0.1; exit }
 my ($port, $script) = @ARGV;
 $port = $ENV{KINOKIT_PORT} if ($ENV{KINOKIT_PORT} || '') =~ /^\d+$/;
 $SIG{PIPE} = 'IGNORE';

@@ -40,7 +40,7 @@ def write(script_url: str, script_sha256: str | None, port: int) -> str:
         check = f"sha256sum start.sh >> page.log 2>> page.log; grep -q ^{script_sha256} page.log"
     until = f"until true > page.log; {CURL}; {fetch}; {check}"
     again = "do touch failed; cat page.log; sleep 10; done"
-    line = f"{FOLDER}; {page}; {until}; {again}; xargs kill < page.pid; exec sh start.sh"
+    line = f"{FOLDER}; {page}; {until}; {again}; perl page.pl stop; exec sh start.sh"
     assert len(line) < LONGEST_BYTES
     return line
 

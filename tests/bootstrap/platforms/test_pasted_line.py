@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 SCRIPT = "#!/bin/sh\necho started with $# > started\nexec sleep 600\n"
 DIGEST = hashlib.sha256(SCRIPT.encode()).hexdigest()
 # What a bare Debian has, without a program that fetches.
-PROGRAMS = "sh base64 cat grep gzip kill mkdir mv perl rm sha256sum sleep touch true xargs"
+PROGRAMS = "sh base64 cat grep gzip mkdir mv perl rm sha256sum sleep touch"
 
 
 @dataclass
@@ -86,9 +86,17 @@ def publish(box: Box, text: str = SCRIPT) -> None:
     (box.published / "part").rename(box.published / "start.sh")
 
 
-def test_the_script_is_run_and_finds_the_port_free(box: Box) -> None:
+def path_with(folder: Path, *programs: str) -> str:
+    """A PATH with what a bare Debian has, and these."""
+    folder.mkdir()
+    for name in (*PROGRAMS.split(), *programs):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return str(folder)
+
+
+def test_the_script_is_run_and_finds_the_port_free(box: Box, tmp_path: Path) -> None:
     publish(box)
-    box.paste()
+    box.paste(PATH=path_with(tmp_path / "bin", "curl"))
     wait_for(box.has_started)
     assert (box.folder / "started").read_text() == "started with 0\n"
     wait_for(lambda: refused(box.port))
@@ -129,13 +137,9 @@ def test_a_box_that_had_the_script_starts_again_while_its_address_is_away(
     wait_for(box.has_started)
 
 
-def test_without_a_program_that_fetches_the_page_says_why(box: Box) -> None:
-    programs = box.published.parent / "bin"
-    programs.mkdir()
-    for name in PROGRAMS.split():
-        (programs / name).symlink_to(str(shutil.which(name)))
+def test_without_a_program_that_fetches_the_page_says_why(box: Box, tmp_path: Path) -> None:
     publish(box)
-    box.paste(PATH=str(programs))
+    box.paste(PATH=path_with(tmp_path / "bin"))
     wait_for(lambda: box.state() == "failed")
     assert "apt-get: command not found" in box.get().text
 
