@@ -115,6 +115,10 @@ class Settings(BaseModel):
     keep_days: Annotated[
         float | None, Field(gt=0, description="Finished clips are deleted after this; never when absent")
     ] = None
+    results_url: Annotated[
+        str | None,
+        Field(pattern=r"^[a-z0-9]+://[^@]+$", description="Where clips are copied as they finish: s3://…"),
+    ] = None
     database_url: Annotated[
         SecretStr | None, Field(description="The queue's PostgreSQL, for several fronts; else a file")
     ] = None

@@ -29,6 +29,7 @@ lock core
 lock gpu --extra gpu
 lock ui --extra ui
 lock postgres --extra postgres
+lock s3 --extra s3
 lock dev --extra dev
 
 # One torch for each range of drivers (bootstrap/torch_build/builds.py says which is taken where). What they share

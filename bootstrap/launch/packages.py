@@ -13,16 +13,16 @@ from bootstrap.torch_build.decision import Decision
 
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 # A group is there when its packages can be found; nothing is imported to learn that.
-MARKERS = {"gpu": ("diffusers", "transformers", "safetensors", "av"), "ui": ("gradio",)}
+MARKERS = {"gpu": ("diffusers", "transformers", "safetensors", "av"), "ui": ("gradio",), "s3": ("s3fs",)}
 
 
-def missing(service: str, torch: Decision) -> list[Path]:
+def missing(service: str, torch: Decision, results_url: str | None = None) -> list[Path]:
     """The pinned files that bring what a service needs and this Python lacks, in the order to install them.
 
-    ``torch`` says which build is to be installed, if any.
+    ``torch`` says which build is to be installed, if any; ``results_url`` where clips are copied to.
     """
     importlib.invalidate_caches()
-    wanted = ("gpu", "ui") if service == "ui" else ("gpu",)
+    wanted = ["gpu"] + ["ui"] * (service == "ui") + ["s3"] * (results_url or "").startswith("s3:")
     groups = [
         group for group in wanted if any(importlib.util.find_spec(name) is None for name in MARKERS[group])
     ]

@@ -111,7 +111,7 @@ class Boot:
         profile = chosen.choice.profile
         assert profile is not None, "a boot goes on only with a profile"
         torch = gpu_torch.decide_for(machine, chosen.choice.gpu_groups)
-        files = packages.missing(self.settings.service, torch)
+        files = packages.missing(self.settings.service, torch, self.settings.results_url)
         predicted = forecast.predict(
             model,
             profile,
@@ -220,7 +220,7 @@ class Boot:
 
     def _install(self, plan: Plan, torch: Decision) -> Callable[[], None]:
         """Begin with what is missing; workers start when it is there. What is returned waits for that."""
-        files = packages.missing(self.settings.service, torch)
+        files = packages.missing(self.settings.service, torch, self.settings.results_url)
         if not files:
             self.decided(plan)
             return lambda: None

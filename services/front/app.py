@@ -82,6 +82,8 @@ async def _icon() -> Response:
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     tasks = [asyncio.create_task(upkeep.keep(context))]
+    if context.outbox is not None:
+        tasks.append(asyncio.create_task(context.outbox.empty()))
     if context.settings.service == "ui":
         tasks.append(asyncio.create_task(_studio(app, context)))
     try:

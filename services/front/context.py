@@ -13,6 +13,7 @@ from bootstrap.errors import KitError
 from services.front.boot_state import BootState
 from services.front.counts import Counts
 from services.front.fleet import Fleet
+from services.front.outbox import Outbox
 from services.front.presence import Presence
 from services.front.settings import Settings
 from services.queue.files import Files
@@ -36,6 +37,9 @@ class Context:
         self.counts = Counts(self.ask, max_queued=settings.max_queued)
         self.presence = Presence()
         self.notifier = Notifier()
+        self.outbox = None  # where nothing is copied out of the box
+        if settings.results_url:
+            self.outbox = Outbox(settings.results_url, self.files, self.notifier, self.ask)
         self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None
         self._opening = Lock()

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from services.front import boot_state
-from services.front.context import Shared
+from services.front.context import Context, Shared
 
 router = APIRouter(tags=["health"])
 
@@ -50,8 +50,15 @@ async def status(context: Shared) -> dict[str, Any]:
     return {
         "boot": context.boot.document(),
         "studio": context.studio,
-        "unused_seconds": context.presence.unused_seconds(),
+        "results": context.outbox.public() if context.outbox else None,
+        "unused_seconds": _unused_seconds(context),
         "workers": [report.public() for report in context.workers.all()],
         "queue": counts,
         "plan": {**plan.model_dump(mode="json"), "family": plan.family.name} if plan else None,
     }
+
+
+def _unused_seconds(context: Context) -> float:
+    """A clip that is being copied out of the box is use, too."""
+    unused = context.presence.unused_seconds()
+    return min(unused, 0.0) if context.outbox is not None and context.outbox.is_busy else unused

@@ -28,6 +28,7 @@ class Settings:
     lease_seconds: float = LEASE_SECONDS  # a job whose worker has been silent for so long is taken back
     max_content_bytes: int = 4096 * MIB
     purge_seconds: float = 600.0  # between two looks for what is too old or nobody's
+    results_url: str | None = None  # where finished clips are copied to
     keep_seconds: float | None = None  # finished videos are purged after this; None: kept for ever
 
     @classmethod
@@ -44,6 +45,7 @@ class Settings:
             auth=listener.asks_for_token(resolved.get("auth", "auto"), host),
             database_url=resolved.get("database_url"),
             max_queued=resolved.get("max_queued", MAX_QUEUED),
+            results_url=resolved.get("results_url"),
             keep_seconds=None if keep_days is None else keep_days * DAY_SECONDS,
         )
 

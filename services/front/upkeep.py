@@ -54,7 +54,7 @@ async def keep(context: Context) -> None:
 def _purge(context: Context) -> None:
     keep = context.settings.keep_seconds
     if keep is not None:
-        old = context.queue.ended(before=time.time() - keep)
+        old = context.queue.ended(before=time.time() - keep, only_copied=context.outbox is not None)
         for job_id in old:  # the files first: whatever ends this, no clip is left that nobody knows
             context.files.remove(job_id)
         context.queue.forget(old)

@@ -81,6 +81,7 @@ class Job:
     error_code: str | None
     error_message: str | None
     content_name: str | None  # the winning attempt's file below the job's folder
+    copied_to: str | None  # where the clip is kept outside of the box as well
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property

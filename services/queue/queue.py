@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.queue import rows
@@ -177,6 +177,19 @@ class Queue:
                 return True
             return bool(connection.execute(update(jobs).where(held).values(**back)).rowcount)
 
+    # -- for the copies outside of the box ----------------------------------------------------------
+
+    def uncopied(self) -> list[Job]:
+        """Finished clips that are nowhere else yet, oldest first."""
+        left = and_(jobs.c.status == "completed", jobs.c.copied_to.is_(None))
+        with self._reading() as connection:
+            found = connection.execute(select(jobs).where(left).order_by(jobs.c.number))
+            return [rows.job_of(row) for row in found.mappings()]
+
+    def mark_copied(self, job_id: str, address: str) -> None:
+        with self._writing() as connection:
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(copied_to=address))
+
     # -- upkeep ------------------------------------------------------------------------------------
 
     def take_back(self) -> int:
@@ -198,9 +211,11 @@ class Queue:
         with self._writing() as connection:
             connection.execute(update(jobs).where(running).values(lease_until=until))
 
-    def ended(self, *, before: float) -> list[str]:
-        """The ids of jobs that ended before this time."""
+    def ended(self, *, before: float, only_copied: bool = False) -> list[str]:
+        """The ids of jobs that ended before this time; ``only_copied``: no clip that is nowhere else."""
         old = and_(jobs.c.status.not_in(UNFINISHED), jobs.c.completed_at < before)
+        if only_copied:
+            old = and_(old, or_(jobs.c.status == "failed", jobs.c.copied_to.is_not(None)))
         with self._reading() as connection:
             return list(connection.scalars(select(jobs.c.id).where(old)))
 

@@ -75,6 +75,7 @@ jobs = Table(
     Column("error_code", String(64)),
     Column("error_message", Text),
     Column("content_name", String(64)),
+    Column("copied_to", Text),  # where the clip is kept outside of the box as well
     Column("metadata", JSON, nullable=False),
     UniqueConstraint("owner", "idempotency_key"),
     Index("jobs_by_status", "status", "number"),

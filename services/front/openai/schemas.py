@@ -44,6 +44,7 @@ class Video(BaseModel):
     cancel_requested: bool
     timings: dict[str, float | None]
     metadata: dict[str, Any]  # what the worker measured of the finished clip
+    copied_to: str | None  # where the clip is kept outside of the box as well
 
 
 class VideoList(BaseModel):
@@ -103,6 +104,7 @@ def video(
         cancel_requested=job.cancel_requested,
         timings=_timings(job),
         metadata=job.metadata,
+        copied_to=job.copied_to,
     )
 
 
