@@ -83,7 +83,10 @@ def startup(
 
 def _quicker(manifest: Manifest, chosen: Profile) -> list[str]:
     """The filters are the smallest profile's, as those of `kinokit rent`: more memory is quicker."""
-    more = [each for each in manifest.profiles if each.needs.vram_gib > chosen.needs.vram_gib]
+    same_cards = [
+        each for each in manifest.profiles if each.needs.compute_capability == chosen.needs.compute_capability
+    ]
+    more = [each for each in same_cards if each.needs.vram_gib > chosen.needs.vram_gib]
     if not more:
         return []
     named = ", ".join(f"{each.name} ({each.needs.vram_gib:g} GiB)" for each in more)

@@ -278,7 +278,7 @@ def test_a_mistyped_command_gets_a_suggestion() -> None:
     assert "Did you mean 'plan'" in result.output
 
 
-def test_startup_says_which_smaller_gpus_would_do() -> None:
+def test_startup_says_which_larger_gpus_are_quicker() -> None:
     published = {
         "KINOKIT_SOURCE": "https://forge.example/studio/kit.git@v1",
         "KINOKIT_SCRIPT_URL": "https://forge.example/start.sh",
