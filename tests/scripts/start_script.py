@@ -92,9 +92,10 @@ def installed(home: Path, program: str) -> dict[str, str]:
     return {"KINOKIT_HOME": str(programs), "KINOKIT_SOURCE": PACKAGE}
 
 
-def with_the_kit(home: Path) -> dict[str, str]:
-    """``installed`` with the real kit, of this checkout."""
-    command = f"#!{sys.executable}\nfrom services.cli import main\nmain()\n"
+def with_the_kit(home: Path, *flags: str) -> dict[str, str]:
+    """``installed`` with the real kit, of this checkout, whose command is given ``flags`` as well."""
+    given = f"import sys\nsys.argv += {list(flags)!r}"
+    command = f"#!{sys.executable}\n{given}\nfrom services.cli import main\nmain()\n"
     return installed(home, command) | {"PYTHONPATH": str(ROOT), "KINOKIT_SERVICE": "api"}
 
 

@@ -277,3 +277,13 @@ def test_an_agent_that_refuses_gives_the_page_back(tmp_path: Path, language: str
     ) as box:
         box.wait_until_failed()
         assert "the configuration has 1 mistake" in box.get("/").text
+
+
+def test_an_agent_at_another_address_of_the_port_gets_it_too(tmp_path: Path) -> None:
+    """The page listens where the environment says, the agent where a flag does."""
+    kit = start_script.with_the_kit(tmp_path, "--host", "0.0.0.0")
+    with start_script.started(tmp_path, start_script.path_with(tmp_path, "perl"), kit) as box:
+        elsewhere = f"http://127.0.0.2:{box.port}/healthz"
+        wait_for(lambda: httpx.get(elsewhere, timeout=60).status_code == 200, 120)
+        assert httpx.get(f"http://127.0.0.1:{box.port}/status", timeout=60).status_code == 401
+        assert box.end() == 0
