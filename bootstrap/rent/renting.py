@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from bootstrap.choose import reading
 from bootstrap.choose.manifest import Manifest
 from bootstrap.errors import KitError
 from bootstrap.platforms.market import (
@@ -24,9 +25,10 @@ from bootstrap.platforms.order import Order
 from bootstrap.rent import cost, watch
 from bootstrap.rent.blacklist import Blacklist
 from bootstrap.rent.cost import Estimate
+from bootstrap.rent.download import Adviser, Download
 from bootstrap.rent.ledger import Entry, Ledger
 from bootstrap.rent.signals import Signalled, Signals
-from bootstrap.rent.watch import NotReady, StillRented
+from bootstrap.rent.watch import Leave, NotReady, StillRented
 from bootstrap.rent.wish import Wish
 
 
@@ -173,6 +175,7 @@ def _watched(desk: Desk, wish: Wish, entry: Entry) -> Entry | None:
             port=wish.port,
             minutes=wish.ready_minutes,
             forgiven=("fetch",) if wish.hf_token_later else (),
+            downloading=_advising(desk, wish, entry),
             report=desk.report,
             clock=desk.clock,
             sleep=desk.sleep,
@@ -193,6 +196,32 @@ def _watched(desk: Desk, wish: Wish, entry: Entry) -> Entry | None:
         raise
     desk.report(f"ready after {ready.seconds:.0f} s")
     return desk.ledger.change(entry.label, url=ready.url)
+
+
+def _advising(desk: Desk, wish: Wish, entry: Entry) -> Callable[[Download | None], None]:
+    """Says once when another offer is cheaper to the end; where that is wished, ends the box for it."""
+    try:
+        manifest = reading.load(wish.model)
+    except KitError:  # a file that was moved since; the box has its own copy
+        return lambda _: None
+
+    def others() -> list[Offer]:
+        found = [each.offer for each in candidates(desk, wish, manifest)]
+        return [offer for offer in found if offer.host_id is None or offer.host_id != entry.host]
+
+    adviser = Adviser(manifest, entry.dollars_per_hour, others, desk.clock)
+
+    def see(download: Download | None) -> None:
+        advice = adviser.see(download)
+        if advice is None:
+            return
+        if wish.leave_slow:
+            raise Leave(str(advice))
+        desk.report(
+            f"{advice}. To take it: {watch.stop_line(entry.platform, str(entry.id))}, then rent again"
+        )
+
+    return see
 
 
 def again(desk: Desk, wish: Wish, entry: Entry) -> Entry:

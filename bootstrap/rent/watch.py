@@ -10,6 +10,7 @@ import httpx
 
 from bootstrap.errors import KitError
 from bootstrap.platforms.market import Market, Rental
+from bootstrap.rent.download import Download
 
 POLL_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -68,6 +69,11 @@ class Answer:
     is_ready: bool = False
     failed: str = ""  # why the boot failed
     phase: str = ""
+    download: Download | None = None
+
+
+class Leave(Exception):
+    """Raised by ``downloading`` of ``until_ready``: the box is to be ended, and why."""
 
 
 def until_ready(
@@ -79,6 +85,7 @@ def until_ready(
     report: Report,
     answer_minutes: float = ANSWER_MINUTES,
     forgiven: Collection[str] = (),
+    downloading: Callable[[Download | None], None] = lambda _: None,
     clock: Clock = time.monotonic,
     sleep: Sleep = time.sleep,
 ) -> Ready:
@@ -86,11 +93,12 @@ def until_ready(
 
     ``report`` receives a line at each change. Marketplaces answer 502 or "Proxy Not Found" while nothing is
     bound yet. A marketplace that does not answer is asked again, less and less often. A boot that fails in a
-    ``forgiven`` phase is waited for: a person may mend it on the boot page. StillRented when the end cannot
-    be confirmed.
+    ``forgiven`` phase is waited for: a person may mend it on the boot page. ``downloading`` receives what the
+    box says of its download at each look, and raises Leave to end it. StillRented when the end cannot be
+    confirmed.
     """
     box = _Box(market, rental, port)
-    start, last, ever_up, answer = clock(), "", False, Answer("no address yet")
+    start, last, ever_up, leaves, answer = clock(), "", False, False, Answer("no address yet")
     while True:
         passed = clock() - start
         answer = box.look()
@@ -101,6 +109,10 @@ def until_ready(
             report(f"{passed:5.0f} s  {answer.seen}")
             last = answer.seen
         failed = "" if answer.phase in forgiven else answer.failed
+        try:
+            downloading(answer.download)
+        except Leave as reason_to_leave:
+            failed, leaves = str(reason_to_leave), True
         reason = failed or _too_long(passed / 60, minutes, answer_minutes, ever_up)
         if reason:
             break
@@ -108,7 +120,7 @@ def until_ready(
     end(market, rental, port=port, report=report, clock=clock, sleep=sleep)
     raise NotReady(
         f"{market.name} rental {rental.id} did not get ready: {reason} (last seen: {last})",
-        is_hosts=not ever_up or answer.phase in HOSTS_PHASES,
+        is_hosts=leaves or not ever_up or answer.phase in HOSTS_PHASES,
     )
 
 
@@ -169,7 +181,8 @@ def look(url: str) -> Answer:
         return Answer(f"{answer.status_code}: the container is not up yet")
     progress = body.get("progress")
     seen = f"{state} {progress:.0%}" if isinstance(progress, float) else state
-    return Answer(seen, is_up=True, failed="its boot failed" if state == "failed" else "", phase=phase)
+    failed = "its boot failed" if state == "failed" else ""
+    return Answer(seen, is_up=True, failed=failed, phase=phase, download=Download.of(body))
 
 
 def end(

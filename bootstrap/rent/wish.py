@@ -34,6 +34,7 @@ class Wish(BaseModel):
     hours: float | None = HOURS  # after which the box is stopped; None: never
     idle_minutes: float | None = IDLE_MINUTES
     ready_minutes: float = READY_MINUTES
+    leave_slow: bool = False  # end a box whose download another offer would beat
     hf_token_later: bool = False  # the account's secrets give it, or a person on the boot page
     interruptible: bool = False
     regions: tuple[str, ...] = ()

@@ -71,6 +71,10 @@ def start(
     ready_minutes: Annotated[
         float, typer.Option(help="End the rental when it is not ready by then.")
     ] = READY_MINUTES,
+    leave_slow: Annotated[
+        bool,
+        typer.Option("--leave-slow", help="At 1 % of the download: move where another offer is cheaper."),
+    ] = False,
     reuse_stopped: Annotated[
         bool, typer.Option("--reuse", help="Take a stopped box of this model when it is cheaper.")
     ] = False,
@@ -97,6 +101,7 @@ def start(
         hours=hours or None,
         idle_minutes=idle_minutes or None,
         ready_minutes=ready_minutes,
+        leave_slow=leave_slow,
         hf_token_later=hf_token_later,
         interruptible=interruptible,
         regions=options.regions(region),

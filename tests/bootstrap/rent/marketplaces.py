@@ -30,6 +30,7 @@ class World:
     create_refused: bool = False  # and nothing is rented
     ready_after: int = 0  # /readyz answers 502 so often before the boot page, then this many 503
     boot_fails: bool = False
+    slow: set[str] = field(default_factory=set)  # the ids of boxes that say of their download that it is slow
     broken: set[str] = field(default_factory=set)  # the ids of boxes whose host is broken
     machines: tuple[int, ...] = (7001,)  # Vast: where each box stands, the last one for all that follow
     down: bool = False  # every call answers 503, the box's own answers go on
@@ -164,6 +165,10 @@ def serve() -> Iterator[World]:
                 return self.reply(503, {"state": "failed", "phase": "detect", "progress": None})
             if world.boot_fails:
                 return self.reply(503, {"state": "failed", "phase": "fetch", "progress": None})
+            if world.slow & set(world.rented):
+                link = {"remaining_bytes": 40e9, "bytes_per_second": 2e6}
+                fetching = {"state": "fetching", "phase": "fetch", "progress": 0.01, "download": link}
+                return self.reply(503, fetching)
             if world.ready_after >= 2:
                 return self.reply(502, "<html>502 Bad Gateway</html>")
             if world.ready_after >= 0:

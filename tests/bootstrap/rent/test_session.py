@@ -80,6 +80,24 @@ def test_the_next_offer_is_taken_and_the_host_that_failed_is_listed(world: World
     assert kit.document(world, "blacklist") == []
 
 
+def test_at_one_per_cent_of_a_slow_download_the_cheaper_offer_is_taken(world: World, state: Path) -> None:
+    world.slow.add("9001")
+    world.machines = (7001, 7002)
+    code, said = kit.rent(world, "start", "--yes", "--leave-slow")
+    assert code == 0, said
+    assert "the download takes 333 more minutes here" in said
+    assert set(world.rented) == {"9002"}
+    assert [row["state"] for row in kit.ledger(state)] == ["ended", "rented"]
+
+
+def test_a_slow_download_is_told_once_and_the_box_is_kept(world: World) -> None:
+    world.slow.add("9001")
+    code, said = kit.rent(world, "start", "--yes", "--tries", "1", "--ready-minutes", "0.2")
+    assert code == 1
+    assert said.count("the download takes 333 more minutes here") == 1
+    assert "To take it: kinokit rent stop 9001 --platform vast, then rent again" in said
+
+
 def test_a_host_on_the_black_list_is_offered_no_more(world: World) -> None:
     for each in world.listings["vast"]:
         each["machine_id"] = 7001 if each["id"] == 11 else 1
