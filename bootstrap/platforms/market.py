@@ -13,7 +13,7 @@ from bootstrap.platforms.api import Api, Busy, KeyRefused, MarketError, Unreacha
 from bootstrap.platforms.offer import Filters, Offer
 from bootstrap.platforms.order import LABEL_PREFIX, Order
 from bootstrap.platforms.refusal import HostExcluded, NotOffered, TooDear, UnknownRental, Unsettled
-from bootstrap.platforms.rental import Rental, Ssh
+from bootstrap.platforms.rental import Pending, Rental, Ssh
 from bootstrap.torch_build import builds
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "MarketError",
     "NotOffered",
     "Offer",
+    "Pending",
     "Rental",
     "Ssh",
     "TooDear",
@@ -45,7 +46,8 @@ class Market(Api, ABC):
     """A marketplace's API; each ``market.py`` has a ``Client``, which fills in what begins with ``_``.
 
     Only the kit's own boxes are seen: those whose label begins with ``LABEL_PREFIX``, and ``known_ids``: what
-    the kit's own records call rented. MarketError for everything that a person can act on.
+    the kit's own records call rented. ``pending`` are the orders that nobody answered: where rentals have no
+    label, they are found by these. MarketError for everything that a person can act on.
     """
 
     address: ClassVar[str]
@@ -57,9 +59,11 @@ class Market(Api, ABC):
         address: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
         known_ids: Collection[str] = (),
+        pending: Collection[Pending] = (),
     ) -> None:
         super().__init__(address or self.address, self.auth(key), sleep)
         self.known_ids = set(known_ids)
+        self.pending = tuple(pending)
         self.notes: list[str] = []  # what the last ``offers`` left out, for people
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""A box that is being paid for, and its address by ssh."""
+"""A box that is being paid for, its address by ssh, and an order that nobody answered."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ class Ssh:
     user: str
     host: str
     port: int
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An order that was sent, and whose answer never came: where it would stand, and since when."""
+
+    label: str
+    host_id: str
+    ordered_at: float  # seconds since the epoch
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bootstrap.errors import KitError
+from bootstrap.platforms.rental import Pending
 from bootstrap.rent.state_file import StateFile
 
 State = Literal["ordered", "rented", "stopped", "ended"]
@@ -85,6 +86,14 @@ class Ledger:
     def known_ids(self, platform: str) -> frozenset[str]:
         """The ids that this machine rented at a marketplace. Ended ones, too: a list may have hiccuped."""
         return frozenset(each.id for each in self.entries() if each.platform == platform and each.id)
+
+    def pending(self, platform: str) -> list[Pending]:
+        """The orders of a marketplace whose answer never came."""
+        return [
+            Pending(each.label, each.host, each.ordered_at)
+            for each in self.open()
+            if each.platform == platform and each.id is None and each.host
+        ]
 
     def get(self, label: str) -> Entry:
         for each in self.entries():

@@ -39,8 +39,13 @@ def market(platform: str, say: Say = lambda _: None) -> Market:
         raise KitError(
             f"{variable} is not set", fix=f"make a key on the marketplace's site, then export {variable}=…"
         )
-    known = ledger(say).known_ids(platform)
-    return client(key, os.environ.get(f"{variable}_ADDRESS"), known_ids=known)
+    records = ledger(say)
+    return client(
+        key,
+        os.environ.get(f"{variable}_ADDRESS"),
+        known_ids=records.known_ids(platform),
+        pending=records.pending(platform),
+    )
 
 
 def desk(platform: str, say: Say, signals: Signals) -> Desk:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bootstrap.choose.manifest import Needs
@@ -27,6 +28,7 @@ from bootstrap.platforms.order import LABEL_VARIABLE, Order
 
 CODES = {1: "database error", 2: "invalid input", 3: "bad token", 4: "bad endpoint", 5: "too many calls"}
 CALL_EVERY_SECONDS = 1.0
+CLOCKS_DIFFER_SECONDS = 300.0  # the marketplace's from this machine's
 TRIES = 5
 
 
@@ -116,7 +118,17 @@ class Client(Market):
             if not each.get("expired") and each.get("id") is not None
         ]
         rates = self._known_rates(orders)
-        return [_rental(each, rates) for each in orders]
+        return [self._named(_rental(each, rates)) for each in orders]
+
+    def _named(self, rental: Rental) -> Rental:
+        """An order whose answer was lost has its label back: a server has one renter at a time."""
+        if rental.label or rental.id in self.known_ids:
+            return rental
+        for each in self.pending:
+            since = each.ordered_at - CLOCKS_DIFFER_SECONDS
+            if each.host_id == rental.host_id and rental.created_at and rental.created_at >= since:
+                return replace(rental, label=each.label)
+        return rental
 
     def _known_rates(self, orders: list[Mapping[str, Any]]) -> Rates:
         """The market's list is long: it is asked for once, and only when an order pays in coins."""

@@ -67,6 +67,7 @@ FOREIGN = {
     "online": True,
     "http_port": "8000",
     "price": 48.0,
+    "ct": 1764300000,
     "currency": "USD-Blockchain",
 }
 

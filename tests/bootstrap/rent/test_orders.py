@@ -15,6 +15,7 @@ from bootstrap.platforms.market import (
     MarketError,
     NotOffered,
     Offer,
+    Pending,
     Rental,
     TooDear,
     UnknownRental,
@@ -235,6 +236,23 @@ def test_clores_orders_are_the_kits_by_its_records_where_variables_are_not_given
     assert [each.id for each in market.rentals()] == [rental.id]
     assert client(world, "clore").rentals() == []
     assert [each.id for each in client(world, "clore", (rental.id,)).rentals()] == [rental.id]
+
+
+def test_clores_order_whose_answer_was_lost_is_found_by_its_server(world: World) -> None:
+    """Killed between the order and its answer: the ledger has the label and the server, and no id."""
+    world.gives_variables_back = False
+    _, rental = rent(world, "clore")
+    assert rental.host_id
+    ordered_at = 1764300000.0 - 30  # the fake's orders are of 1764300000
+
+    def seen(host_id: str, since: float) -> list[tuple[str, str]]:
+        pending = Pending("kinokit-wan22-c0ffee", host_id, since)
+        market = registry.market("clore")(world.key, world.url, sleep=lambda _: None, pending=[pending])
+        return [(each.id, each.label) for each in market.rentals()]
+
+    assert seen(rental.host_id, ordered_at) == [(rental.id, "kinokit-wan22-c0ffee")]
+    assert seen("900", ordered_at + 10**6) == []  # an older order of another purpose
+    assert seen("999", ordered_at) == []
 
 
 @pytest.mark.parametrize("platform", LABELLED)

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.choose import reading
+from bootstrap.platforms import registry
+from bootstrap.platforms.order import Order
+from bootstrap.rent.ledger import Entry, Ledger
 from tests.bootstrap.rent import kit, marketplaces
 from tests.bootstrap.rent.marketplaces import World
 from tests.support.waiting import wait_for
@@ -246,3 +250,30 @@ def test_a_box_is_stopped_kept_and_started_again(world: World, state: Path) -> N
     assert "?token=" in said
     assert len(orders(world)) == 1
     assert kit.ledger(state)[0]["state"] == "rented"
+
+
+def test_a_clore_order_that_nobody_answered_is_found_again(world: World, state: Path) -> None:
+    """Clore's orders have no label: the server and the hour in the ledger find it."""
+    account = {"CLORE_API_KEY": world.key, "CLORE_API_KEY_ADDRESS": world.url}
+    world.gives_variables_back = False
+    manifest = reading.load("wan22")
+    order = Order(manifest=manifest, profile=manifest.profiles[-1])
+    market = registry.market("clore")(world.key, world.url, sleep=lambda _: None)
+    rental = market.create(market.offers(order.profile.needs, order.disk_gb)[0], order)
+    Ledger(state).add(
+        Entry(
+            label=order.label,
+            platform="clore",
+            model="wan22",
+            dollars_per_hour=0.42,
+            ordered_at=rental.created_at or 0,
+            host=rental.host_id,
+        )
+    )
+    _, said = kit.rent(world, "list", "--platform", "clore", **account)
+    assert order.label in said
+    (row,) = kit.ledger(state)
+    assert (row["id"], row["state"]) == (rental.id, "rented")
+    code, said = kit.rent(world, "stop", rental.id, "--platform", "clore", "--yes", **account)
+    assert code == 0, said
+    assert world.rented == {}
