@@ -20,7 +20,7 @@ LOCK = "agent.lock"
 ALIVE = "alive"  # touched while the box runs, so that boxes elsewhere know: no lock is seen across machines
 BEAT_SECONDS = 60.0
 SILENT_SECONDS = 600.0
-SWEPT_SECONDS = 3600.0
+SWEPT_SECONDS = 24 * 3600.0  # a marketplace may freeze a worker for hours, and wake it
 SHORT_LIVED = "short-lived"
 # What a box kept at the top while a volume had one box only; the token comes last: it says that all is there.
 KEPT_AT_THE_TOP = ("jobs.db-wal", "jobs.db-shm", "jobs.db", "jobs", "boots", "worker-token", "token")
@@ -99,7 +99,7 @@ def is_alive(data_dir: Path) -> bool:
 
 
 def sweep(data_dir: Path) -> list[Path]:
-    """Delete what workers that come and go have left on this volume an hour ago; what was deleted."""
+    """Delete what workers that come and go have left on this volume a day ago; what was deleted."""
     swept = []
     for box in boxes(top(data_dir)):
         silent = silent_seconds(box / ALIVE)

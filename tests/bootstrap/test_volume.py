@@ -118,12 +118,12 @@ def test_nothing_is_taken_from_an_agent_that_runs_at_the_top_nor_by_a_box_withou
 
 
 def test_what_workers_left_is_swept_and_nothing_of_a_pod_or_of_one_that_runs(tmp_path: Path) -> None:
-    hour_ago = time.time() - volume.SWEPT_SECONDS - 60
+    day_ago = time.time() - volume.SWEPT_SECONDS - 60
     for name, short_lived, touched in (
-        ("gone", True, hour_ago),
+        ("gone", True, day_ago),
         ("just-now", True, time.time()),
-        ("busy", True, hour_ago),
-        ("pod", False, hour_ago),
+        ("busy", True, day_ago),
+        ("pod", False, day_ago),
     ):
         box = volume.of_box(tmp_path, name)
         data_directory.occupy(box).close()
