@@ -31,7 +31,8 @@ class Terminal:
     def show(self, document: Mapping[str, Any]) -> None:
         """Findings and finished phases once each; the running one as often as is pleasant to read."""
         for finding in document.get("findings", ()):
-            if ("finding", finding["code"]) not in self._reported:
+            # "detect" says that there is no GPU, and a demo needs none.
+            if finding["code"] != "no_gpu" and ("finding", finding["code"]) not in self._reported:
                 self._reported.add(("finding", finding["code"]))
                 self.say(f"! {finding['problem']}\n  {finding['fix']}")
         for phase in document["phases"]:

@@ -202,8 +202,16 @@ def _ram(needs: Needs, machine: Machine) -> tuple[bool, str]:
         return True, f"host memory not known, needs {needs.ram_gib:g} GiB"
     return (
         ram_bytes >= needs.ram_gib * GIB,
-        f"{ram_bytes / GIB:.1f} GiB of host memory, needs {needs.ram_gib:g}",
+        f"{ram_bytes / GIB:.1f} GiB of host memory{share(machine)}, needs {needs.ram_gib:g}",
     )
+
+
+def share(machine: Machine) -> str:
+    """Why it is less than the host has, where other renters have the rest; empty elsewhere."""
+    if not machine.granted_share or not machine.gpus_of_host:
+        return ""
+    here = round(machine.granted_share * machine.gpus_of_host)
+    return f" (the share of {here} of the host's {machine.gpus_of_host} GPUs)"
 
 
 def _workers_by_ram(needs: Needs, machine: Machine) -> int:

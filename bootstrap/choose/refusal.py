@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bootstrap.choose import prices
 from bootstrap.choose.manifest import Manifest
 from bootstrap.choose.prices import Prices
-from bootstrap.choose.profile import Choice, Verdict
+from bootstrap.choose.profile import Choice, Verdict, share
 from bootstrap.detect import gpu_torch
 from bootstrap.detect.machine import GIB, Machine, counted
 from bootstrap.errors import KitError
@@ -107,7 +107,8 @@ def _obstacle(nearest: Verdict, machine: Machine) -> str:
         return f"finds no torch that runs here: {_no_torch(machine).problem}"
     if "gpus" in nearest.lacks:
         return f"needs {needs.gpus} GPUs with {needs.vram_gib:g} GiB each; {len(machine.gpus)} are here"
-    return f"needs {needs.ram_gib:g} GiB of host memory; {_gib(machine.ram_available_bytes)} are free here"
+    free = _gib(machine.ram_available_bytes)
+    return f"needs {needs.ram_gib:g} GiB of host memory; {free} are free here{share(machine)}"
 
 
 def _no_torch(machine: Machine) -> Problem:

@@ -11,6 +11,8 @@ import psutil
 
 # cgroup v1 writes "no limit" as a number near 2**63
 UNLIMITED = 2**60
+# Above memory.high the kernel slows a group down until it is below again: no place for weights that stay.
+LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,7 @@ def read(*, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Limits:
     ]
     pids = [*_folders(root, unified), *_folders(root / "pids", v1.get("pids"))]
     host = psutil.virtual_memory()
-    limit = _least(
-        _number(folder / name) for folder in memory for name in ("memory.max", "memory.limit_in_bytes")
-    )
+    limit = _least(_number(folder / name) for folder in memory for name in LIMITS)
     free = _least(_free(folder) for folder in memory)
     return Limits(
         ram_limit_bytes=_least((limit, host.total)),
@@ -89,11 +89,12 @@ def _folders(root: Path, group: str | None) -> Iterator[Path]:
 
 def _free(folder: Path) -> int | None:
     """Limit less use, where page cache that can be dropped counts as free."""
-    for limit_name, usage_name, cache_key in (
-        ("memory.max", "memory.current", "inactive_file"),
-        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    for limit_names, usage_name, cache_key in (
+        (LIMITS[:2], "memory.current", "inactive_file"),
+        (LIMITS[2:], "memory.usage_in_bytes", "total_inactive_file"),
     ):
-        limit, usage = _number(folder / limit_name), _number(folder / usage_name)
+        limit = _least(_number(folder / name) for name in limit_names)
+        usage = _number(folder / usage_name)
         if limit is not None and usage is not None:
             return max(0, limit - max(0, usage - _stat(folder / "memory.stat", cache_key)))
     return None

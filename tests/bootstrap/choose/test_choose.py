@@ -10,6 +10,7 @@ import pytest
 from bootstrap.choose import reading
 from bootstrap.choose.manifest import Limits, Manifest, Needs, Profile, Transfer
 from bootstrap.choose.profile import Choice, choose, smaller
+from bootstrap.choose.refusal import no_fit
 from bootstrap.detect.machine import GIB, Gpu, Machine, PcieLink
 
 MIB = 1024**2
@@ -166,6 +167,18 @@ def test_a_busy_gpu_is_left_out() -> None:
 def test_host_memory_limits_the_number_of_workers() -> None:
     gpus = [gpu("RTX 4090", number) for number in range(4)]
     assert len(choose(WAN, machine(*gpus, ram=100)).gpu_groups) == 2
+
+
+def test_one_of_eight_cards_of_a_host_is_refused_with_its_share() -> None:
+    """64 GiB for eight renters: 28.5 GiB pinned by one of them would end them all."""
+    shared = replace(machine(gpu("RTX 4090"), ram=8), gpus_of_host=8, granted_share=1 / 8)
+    choice = choose(WAN, shared)
+    assert choice.profile is None
+    assert (
+        "8.0 GiB of host memory (the share of 1 of the host's 8 GPUs), needs 44" in choice.verdicts[5].reasons
+    )
+    error = no_fit(WAN, choice, shared, runs_here=["demo"])
+    assert "GiB of host memory; 8 GiB are free here (the share of 1 of the host's 8 GPUs)" in error.problem
 
 
 def test_gpus_that_stay_idle_for_want_of_host_memory_are_explained() -> None:

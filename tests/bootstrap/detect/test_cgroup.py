@@ -50,6 +50,16 @@ def test_v2_in_a_container(kernel: Kernel) -> None:
     assert limits.pids_max == 1024
 
 
+def test_a_soft_limit_is_a_limit(kernel: Kernel) -> None:
+    """Above memory.high the kernel slows the container down until it is below."""
+    kernel.file("memory.max", f"{2 * GIB}\n")
+    kernel.file("memory.high", f"{GIB}\n")
+    kernel.file("memory.current", f"{GIB // 4}\n")
+    limits = kernel.read()
+    assert limits.ram_limit_bytes == GIB
+    assert limits.ram_available_bytes == GIB - GIB // 4
+
+
 def test_v2_without_limits_is_the_host(kernel: Kernel) -> None:
     for name in ("memory.max", "pids.max"):
         kernel.file(name, "max\n")
