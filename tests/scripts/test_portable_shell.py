@@ -53,6 +53,13 @@ def test_a_script_uses_nothing_that_gnu_tools_or_a_new_bash_alone_have(name: str
             assert not re.search(pattern, code), f"{name}:{number}: {line.strip()}\nuse {instead}"
 
 
+def test_git_for_windows_leaves_the_line_ends_of_scripts() -> None:
+    told = subprocess.run(
+        ["git", "check-attr", "eol", "--", *scripts()], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {line.rsplit(": ", 1)[1] for line in told.stdout.splitlines()} == {"lf"}
+
+
 def test_the_check_finds_what_it_is_for() -> None:
     line = "expr $(nproc) + 2; readlink -f x; sed -i x f; grep -oP x; mapfile a; echo ${x,,}; timeout 5 make"
     found = [pattern for pattern in ELSEWHERE if re.search(pattern, line)]
