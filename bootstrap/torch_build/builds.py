@@ -30,7 +30,7 @@ class Build:
     needs_cuda: Version  # the least that the driver must run; a key of OLDEST_DRIVER
     cards: tuple[Version, ...]  # compute capabilities that it holds machine code for
     hosts: tuple[str, ...]  # processors, as ``platform.machine()`` names them, whose wheel has CUDA
-    gives_up: tuple[str, ...] = ()  # against the newest build, on cards that both hold
+    gives_up: tuple[str, ...] = ()  # on the cards that it is taken for
     measured: bool = True  # whether times and memory of the manifests were measured with it
 
     @property
@@ -79,11 +79,7 @@ BUILDS = (
         needs_cuda=(12, 0),
         cards=((5, 0), (6, 0), (7, 0), (7, 5), (8, 0), (8, 6), (9, 0)),
         hosts=X86,
-        gives_up=(
-            "the attention kernel for Hopper: int8",
-            "FP8 products on every card but Hopper",
-            "compiling side by side: kernels are compiled one after another at a model's first start",
-        ),
+        gives_up=("the fused kernels, int8 attention and FP8 products: plain torch computes instead",),
         measured=False,
     ),
 )

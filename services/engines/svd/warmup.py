@@ -32,7 +32,7 @@ COMPILERS = 8  # more wait for Python's lock
 
 def begin(plan: Plan, start: Start) -> None:
     """Beside all else, on a GPU."""
-    if plan.device != "cuda" or not dispatch.HAS_TRITON:
+    if not dispatch.has_kernels(torch.device(plan.device)):
         return
     start.background.do("compile the kernels", lambda: compile_kernels(plan), room_bytes=0)
     if Settings.of(plan).offload == "none":
@@ -69,9 +69,12 @@ def values_of(plan: Plan) -> Values:
 
 @contextmanager
 def _side_by_side() -> Iterator[None]:
-    """Inside, kernels are compiled in threads; at the end all are ready."""
+    """Inside, kernels are compiled in threads; at the end all are ready. Old Tritons do it one by one."""
     import triton  # only CUDA builds of PyTorch bring it
 
+    if not hasattr(triton, "AsyncCompileMode"):
+        yield
+        return
     threads = min(COMPILERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads, "compile") as pool, triton.AsyncCompileMode(pool):
         yield

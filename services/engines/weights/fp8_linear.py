@@ -6,6 +6,8 @@ rounds the activations too, one scale a token, and uses the GPU's FP8 units.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,6 +28,8 @@ def multiply(
     codes: Tensor, scale: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None
 ) -> Tensor:
     """(codes * scale) @ (weight * weight_scale).T + bias, bfloat16 [tokens, out]; emulated off the GPU."""
+    if codes.is_cuda and not has_row_scales(codes.device):
+        return scaled_afterwards(codes, scale, weight, weight_scale, bias)
     if codes.is_cuda:
         return torch._scaled_mm(
             codes,
@@ -38,6 +42,44 @@ def multiply(
         )
     product = codes.float() @ weight.float().t() * scale[:, None] * weight_scale[None]
     return product if bias is None else product + bias.float()
+
+
+@cache
+def has_row_scales(device: torch.device) -> bool:
+    """Whether the products of this torch take a scale for each row on this card: asked once, of a small one.
+
+    On Blackwell some builds answer that their library does not support it.
+    """
+    codes = torch.zeros(128, 128, device=device).to(torch.float8_e4m3fn)
+    ones = torch.ones(128, device=device)
+    try:
+        torch._scaled_mm(
+            codes,
+            codes.t(),
+            scale_a=ones[:, None],
+            scale_b=ones[None],
+            out_dtype=torch.bfloat16,
+            use_fast_accum=True,
+        )
+    except RuntimeError:
+        return False
+    return True
+
+
+def scaled_afterwards(
+    codes: Tensor, scale: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None
+) -> Tensor:
+    """The same as ``multiply`` by a product without scales in float32, which costs another pass over it."""
+    one = torch.ones((), device=codes.device)
+    out = torch.empty(len(codes), len(weight), dtype=torch.bfloat16, device=codes.device)
+    for start in range(0, len(codes), TOKENS_AT_ONCE):
+        rows = slice(start, start + TOKENS_AT_ONCE)
+        product = torch._scaled_mm(
+            codes[rows], weight.t(), scale_a=one, scale_b=one, out_dtype=torch.float32, use_fast_accum=True
+        )
+        product.mul_(scale[rows, None]).mul_(weight_scale[None])
+        out[rows] = product if bias is None else product.add_(bias)
+    return out
 
 
 class Fp8Linear(nn.Module):
