@@ -23,7 +23,7 @@ install: ## Create .venv with the kit and the studio (CUDA's torch where there i
 install-dev: ## The same, with what tests and checks need
 	@scripts/install.sh gpu ui postgres s3 dev
 
-export MODEL SERVICE PORT HOST PROFILE DETACH DATA_DIR CONFIG RUNTIME
+export RELEASE_FOLDER MODEL SERVICE PORT HOST PROFILE DETACH DATA_DIR CONFIG RUNTIME
 .PHONY: up up-native down logs status plan models
 up: ## Start the service and print its address; ends with Ctrl-C, or DETACH=1. RUNTIME=docker|native
 	@scripts/up.sh
@@ -56,9 +56,12 @@ bench-%: install ## Measure an engine on this machine: make bench-svd, bench-wan
 pictures: install-dev ## Take the pictures of the documentation again
 	@PYTHONPATH=. $(VENV)/bin/python scripts/pictures.py $(ARGS)
 
-.PHONY: release
+.PHONY: release release-check
 release: install ## Build all that a publisher uploads into dist/release-VERSION; RELEASE_URL=https://… IMAGES=1
 	@$(VENV)/bin/python scripts/release.py $(if $(RELEASE_URL),--url "$(RELEASE_URL)") $(if $(IMAGES),--images) $(ARGS)
+
+release-check: install-dev ## Run each printed line from a release in clean containers; RELEASE_FOLDER=dist/release-…
+	$(VENV)/bin/python -m pytest -s tests/images/test_release_check.py $(ARGS)
 
 # Most tests wait for a process, a socket or a page: two workers more than cores.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)

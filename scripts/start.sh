@@ -563,7 +563,7 @@ if [ -n "$code" ]; then
     chmod 755 "$bin/kinokit"
 elif [ "$(cat "$home/core.sum" 2> /dev/null)" != "$package" ]; then
     say "installing $package"
-    "$bin/pip" install -q --upgrade "$package" || die "cannot install $package" "check KINOKIT_SOURCE and the network"
+    "$bin/pip" install -q --no-compile --upgrade "$package" || die "cannot install $package" "check KINOKIT_SOURCE and the network"
     echo "$package" > "$home/core.sum"
 fi
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import http.server
-import shlex
-import threading
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from bootstrap.choose import reading
-from bootstrap.platforms import registry
-from bootstrap.platforms.order import Order
 from tests.images import bases, containers
 from tests.images.containers import Container
 from tests.images.engine import ROOT, Engine
@@ -116,72 +110,3 @@ def test_a_second_start_installs_nothing_again(box: Container) -> None:
     ready = box.wait("/readyz", 200, 120)
     print(f"second start: port after {port:.1f} s, ready {ready:.1f} s later")
     assert "installing" not in box.logs()[before:]
-
-
-@pytest.fixture
-def script_url() -> Iterator[str]:
-    """The checkout's scripts on a real web server that containers reach through the host's network."""
-    body = (ROOT / "scripts/start.sh").read_bytes()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/start.sh"
-        server.shutdown()
-
-
-@pytest.mark.parametrize("platform", registry.named("form"))
-def test_the_printed_line_and_variables_start_the_kit(
-    docker: Engine, wheels: tuple[str, ...], script_url: str, platform: str
-) -> None:
-    """Exactly what `kinokit startup` prints, run as the platform runs it, in an image that has none of it."""
-    manifest = reading.load("demo")
-    order = Order(
-        manifest,
-        manifest.profiles[0],
-        service="api",
-        port=18000,
-        script_url=script_url,
-        source="/kit",
-        api_key="k" * 32,
-    )
-    form = registry.form(platform)(order)
-    assert form.paste is not None
-    env = [part for name, value in order.env(platform).items() for part in ("-e", f"{name}={value}")]
-    words = shlex.split(form.paste) if form.paste.startswith("bash -c") else ["bash", "-c", form.paste]
-    name = f"kinokit-test-{platform}"
-    docker.run("rm", "-f", name, check=False)
-    docker.run(
-        "run",
-        "-d",
-        "--name",
-        name,
-        "--network=host",
-        *wheels,
-        *OFFLINE,
-        "-v",
-        f"{ROOT}:/kit:ro",
-        *env,
-        "-e",
-        "KINOKIT_HOST=127.0.0.1",
-        bases.debian(docker),
-        *words,
-    )
-    box = Container(docker, name, "http://127.0.0.1:18000")
-    try:
-        seconds = box.wait("/status", 200, 180)  # at loopback nobody is asked for a token
-        print(f"{platform}: port answered after {seconds:.1f} s")
-        answer = httpx.get(f"{box.url}/status", headers={"Authorization": "Bearer " + "k" * 32}, timeout=60)
-        assert answer.status_code == 200, box.logs()
-        assert answer.json()["boot"]["platform"] == platform
-    finally:
-        docker.run("rm", "-f", name, check=False)
