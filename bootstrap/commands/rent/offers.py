@@ -79,9 +79,9 @@ def document(each: Estimate) -> dict[str, Any]:
 
 def table(ranked: list[Estimate], clips: int) -> str:
     """One line an offer: what it is, what it costs, when it is ready."""
-    lines = [
-        f"{'id':<12} {'GPU':<24} {'GiB':>4} {'$/h':>6} {'Mbit/s':>7} {'ready':>7} {'clip':>7} {'$/clip':>7}"
-    ]
+    wide = max([12, *(len(each.offer.id) for each in ranked)])  # whole: it is typed after --offer
+    titles = f"{'GPU':<24} {'GiB':>4} {'$/h':>6} {'Mbit/s':>7} {'ready':>7} {'clip':>7} {'$/clip':>7}"
+    lines = [f"{'id':<{wide}} {titles}"]
     for each in ranked:
         offer = each.offer
         link = f"{offer.down_mbps:.0f}" if offer.down_mbps else "?"
@@ -89,7 +89,7 @@ def table(ranked: list[Estimate], clips: int) -> str:
         ready = f"{each.ready_seconds / 60:.0f} min"
         dollars = f"{each.dollars_per_clip:.3f}" if each.dollars_per_clip else "?"
         lines.append(
-            f"{offer.id:<12.12} {offer.gpus}x {offer.gpu:<21.21} {offer.vram_gib:>4.0f}"
+            f"{offer.id:<{wide}} {offer.gpus}x {offer.gpu:<21.21} {offer.vram_gib:>4.0f}"
             f" {offer.dollars_per_hour:>6.2f} {link:>7} {ready:>7} {clip:>7} {dollars:>7}"
         )
     lines.append(f"per clip of {clips}, start and download shared; ~ is predicted from an H200's time")

@@ -171,7 +171,7 @@ def _offer(each: Mapping[str, Any], paid: Price | None, spot: bool) -> Offer | N
     return Offer(
         platform=NAME,
         id=str(each["id"]),
-        gpu=named[2],
+        gpu=re.sub(r"^NVIDIA (GeForce )?", "", named[2]),
         gpus=int(named[1]),
         vram_gib=vram_gib,
         dollars_per_hour=paid.dollars_per_hour,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -57,8 +58,7 @@ class Client(Market):
         ]
 
     def _order(self, offer: Offer, order: Order) -> str | None:
-        gpu = offer.id.partition(":")[0]
-        body = {**form(order).body, "gpuTypeIds": [gpu], "gpuCount": offer.gpus, **offer.terms}
+        body = {**form(order).body, "gpuCount": offer.gpus, **offer.terms}
         answer = self.call("POST", "/v1/pods", body=body)
         id = answer.get("id") if isinstance(answer, Mapping) else None
         return str(id) if id else None
@@ -85,10 +85,11 @@ def _offer(each: Mapping[str, Any], cloud: str, disk_gb: int, gpus: int, filters
     vram_gib = reading.number(each.get("memoryInGb"))
     if not listed or stock == "None" or not each.get("id") or not vram_gib:
         return
+    gpu = str(each.get("displayName") or each["id"])
     yield Offer(
         platform=NAME,
-        id=f"{each['id']}:{cloud}",
-        gpu=str(each.get("displayName") or each["id"]),
+        id=f"{re.sub('[^a-z0-9]+', '-', gpu.lower())}:{cloud}",  # what a person types
+        gpu=gpu,
         gpus=gpus,
         vram_gib=vram_gib,
         # The price is of one GPU.
@@ -100,9 +101,10 @@ def _offer(each: Mapping[str, Any], cloud: str, disk_gb: int, gpus: int, filters
         min_bid_dollars_per_hour=reading.number(price.get("minimumBidPrice")),
         ram_gib=reading.number(price.get("minMemory")),
         cpus=reading.number(price.get("minVcpu")),
+        down_mbps=filters.min_down_mbps,  # the order demands it
         verified=cloud == "secure" or None,
         place=f"{cloud} cloud, stock {stock.lower()}",
-        terms=_terms(cloud, filters),
+        terms={"gpuTypeIds": [each["id"]], **_terms(cloud, filters)},
     )
 
 

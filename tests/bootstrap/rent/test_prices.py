@@ -198,7 +198,8 @@ def test_runpods_clouds_are_two_offers_with_the_price_of_each(world: World) -> N
     assert secure.dollars_per_hour == pytest.approx(0.77 + disk)
     assert community.dollars_per_hour == pytest.approx(0.59 + disk)
     assert (secure.terms["cloudType"], community.terms["cloudType"]) == ("SECURE", "COMMUNITY")
-    assert secure.id != community.id
+    assert (secure.id, community.id) == ("rtx-6000-ada:secure", "rtx-6000-ada:community")
+    assert secure.terms["gpuTypeIds"] == [RUNPOD["id"]]
     ((_, _, asked),) = world.calls
     assert "secureCloud: true" in asked["query"]
     assert "secureCloud: false" in asked["query"]
@@ -216,7 +217,7 @@ def test_what_runpod_does_not_list_its_order_demands(world: World) -> None:
         world, "runpod", [RUNPOD], regions=("SE",), min_down_mbps=700.0, min_disk_mb_per_second=900.0
     )
     assert all(each.terms["countryCodes"] == ["SE"] for each in found)
-    assert all(each.terms["minDownloadMbps"] == 700 for each in found)
+    assert all(each.terms["minDownloadMbps"] == each.down_mbps == 700 for each in found)
     assert all(each.terms["minDiskBandwidthMBps"] == 900 for each in found)
 
 

@@ -277,3 +277,14 @@ def test_a_clore_order_that_nobody_answered_is_found_again(world: World, state: 
     code, said = kit.rent(world, "stop", rental.id, "--platform", "clore", "--yes", **account)
     assert code == 0, said
     assert world.rented == {}
+
+
+@pytest.mark.parametrize("platform", registry.named("market"))
+def test_an_offers_id_is_shown_whole_and_can_be_typed(world: World, platform: str) -> None:
+    name = platform.upper()
+    account = {f"{name}_API_KEY": world.key, f"{name}_API_KEY_ADDRESS": world.url}
+    _, said = kit.rent(world, "offers", "--platform", platform, **account)
+    id = said.splitlines()[1].split(" ", 1)[0]
+    _, said = kit.rent(world, "start", "--platform", platform, "--offer", id, answer="n\n", **account)
+    assert "Rent it for $" in said
+    assert id in said
