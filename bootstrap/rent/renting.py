@@ -104,7 +104,7 @@ def _ordered(desk: Desk, wish: Wish, manifest: Manifest, offer: Offer, hf_token:
             desk.ledger.add(entry)
             found = _created(desk, wish, offer, order, entry)
     except Signalled as signal:
-        raise _still_rented(desk.ledger.get(entry.label), signal) from signal
+        raise still_rented(desk.ledger.get(entry.label), signal) from signal
     if found is not None:
         desk.report(f"rented {found.id}; to end it: {watch.stop_line(found.platform, str(found.id))}")
     return found
@@ -188,7 +188,7 @@ def _watched(desk: Desk, wish: Wish, entry: Entry) -> Entry | None:
             desk.report(f"host {entry.host} is on the black list for 30 days (`kinokit rent blacklist`)")
         return None
     except Signalled as signal:
-        raise _still_rented(entry, signal) from signal
+        raise still_rented(entry, signal) from signal
     except StillRented:
         raise
     except BaseException:
@@ -244,7 +244,7 @@ def end(desk: Desk, entry: Entry) -> Entry:
     try:
         _end(desk, rental_of(entry), entry.port)
     except Signalled as signal:
-        raise _still_rented(entry, signal) from signal
+        raise still_rented(entry, signal) from signal
     return desk.ledger.left(entry.label, "ended", desk.now())
 
 
@@ -266,7 +266,7 @@ def rental_of(entry: Entry) -> Rental:
     )
 
 
-def _still_rented(entry: Entry, signal: Signalled) -> KitError:
+def still_rented(entry: Entry, signal: Signalled) -> KitError:
     if entry.state == "ended":
         error = KitError(f"ended by {signal}; nothing is rented", fix="start again when you like")
         error.exit_code = signal.exit_code

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from bootstrap.errors import KitError
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -21,6 +23,14 @@ class Signalled(BaseException):
     @property
     def exit_code(self) -> int:
         return 128 + self.number
+
+
+class Ended(KitError):
+    """Nothing was under way that a person must be told of."""
+
+    def __init__(self, signalled: Signalled) -> None:
+        super().__init__(f"ended by {signalled}", fix="see what is rented with `kinokit rent list`")
+        self.exit_code = signalled.exit_code
 
 
 class Signals:
@@ -65,6 +75,8 @@ def caught(say: Callable[[str], None] = lambda _: None) -> Iterator[Signals]:
     before = {number: signal.signal(number, signals.handle) for number in ENDING}
     try:
         yield signals
+    except Signalled as signalled:
+        raise Ended(signalled) from signalled
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

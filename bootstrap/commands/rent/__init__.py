@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bootstrap.commands.rent import access, bill, blacklist, listing, offers, pull, start, stop
+from bootstrap.commands.rent import access, bill, blacklist, keep, listing, offers, pull, start, stop
 from bootstrap.platforms import registry
 
 TITLES = [registry.PLATFORMS[name].TITLE for name in registry.named("market")]
@@ -15,6 +15,7 @@ app.command()(start.start)
 app.command("list")(listing.list_)
 app.command()(stop.stop)
 app.command()(stop.resume)
+app.command()(keep.watch)
 app.command()(pull.pull)
 app.command()(bill.bill)
 app.command()(access.logs)

@@ -21,6 +21,12 @@ def document(entry: Entry, *, links: bool) -> dict[str, Any]:
     return found | ({"link": entry.link} if links else {})
 
 
+def named(entry: Entry) -> str:
+    """A box, its price, and when it ends."""
+    until = f", until {moment(entry.deadline)}" if entry.deadline else ""
+    return f"box {entry.id} on {entry.platform} ({price(entry.dollars_per_hour)}{until})"
+
+
 def row(box: Box, platform: str, now: float, *, links: bool) -> dict[str, Any]:
     """What ``rent list --json`` has of a box."""
     found: dict[str, Any] = {"platform": platform, "id": box.id}

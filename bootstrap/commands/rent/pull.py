@@ -39,19 +39,18 @@ def pull(
     """Copy finished clips and their settings to this machine, each once and whole."""
     output = Output(as_json)
     paths: list[str] = []
-    try:
-        with signals.caught(output.say):
-            found = account.find(id, platform, output.say)
-            found = _adopted(found, token, output)
+    with signals.caught(output.say):
+        try:
+            found = _adopted(account.find(id, platform, output.say), token, output)
             while True:
                 coming = _round(found, to, token, again and not paths, follow, output, paths)
                 if not follow or coming is None:
                     break
                 time.sleep(pulling.LOOK_SECONDS)
                 found = _again(found, id, output)
-    except Signalled as signal:
-        output.result({"pulled": paths}, f"{len(paths)} pulled; what arrived is kept")
-        raise typer.Exit(signal.exit_code) from signal
+        except Signalled as signal:
+            output.result({"pulled": paths}, f"{len(paths)} pulled; what arrived is kept")
+            raise typer.Exit(signal.exit_code) from signal
     output.result({"pulled": paths, "coming": coming or 0}, _said(len(paths), coming or 0, to))
 
 

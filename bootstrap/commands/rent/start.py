@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from bootstrap.choose import reading
 from bootstrap.commands import published
 from bootstrap.commands.published import Config, Image, ScriptUrl, Source
-from bootstrap.commands.rent import account, boxes, offers, options, reuse
+from bootstrap.commands.rent import account, boxes, keep, offers, options, reuse
 from bootstrap.commands.rent.options import (
     Clips,
     Gpus,
@@ -78,6 +79,10 @@ def start(
     reuse_stopped: Annotated[
         bool, typer.Option("--reuse", help="Take a stopped box of this model when it is cheaper.")
     ] = False,
+    watch: Annotated[
+        Path | None,
+        typer.Option(help="Then watch it as `kinokit rent watch` does, with clips into this folder."),
+    ] = None,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -114,7 +119,9 @@ def start(
     with signals.caught(output.say) as caught:
         desk = account.desk(platform, output.say, caught)
         box = _rented(desk, wanted, offer, hf_token, tries, reuse_stopped, yes, output)
-    output.result(boxes.document(box, links=True), f"{box.link}\nIt costs money until you end it.")
+        output.result(boxes.document(box, links=True), f"{box.link}\nIt costs money until you end it.")
+        if watch is not None:
+            output.say(keep.keep(desk, box, watch, output, replaces=None, hf_token=hf_token))
 
 
 def _rented(

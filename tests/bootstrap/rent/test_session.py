@@ -139,6 +139,17 @@ def test_a_command_that_is_ended_says_what_is_still_rented(
     assert kit.ledger(state)[0]["state"] == "rented"
 
 
+def test_a_command_that_is_ended_before_its_order_says_only_that(world: World) -> None:
+    world.faults = ["slow"]
+    with kit.started(world, "start", "--yes") as command:
+        wait_for(lambda: world.calls)
+        command.send_signal(signal.SIGTERM)
+        _, said = command.communicate(timeout=60)
+    assert command.returncode == 143
+    assert "error: ended by SIGTERM" in said
+    assert "Traceback" not in said
+
+
 def test_a_signal_waits_for_the_answer_to_an_order(world: World, state: Path) -> None:
     world.create_lost = "slow"
     with kit.started(world, "start", "--yes") as command:
