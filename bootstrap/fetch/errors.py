@@ -31,15 +31,23 @@ class TryAgain(Exception):
 
 
 class GateClosed(KitError):
-    """The hub wants a token, or another one. ``page`` is where its licence is accepted."""
+    """A server wants a token, or another one: the hub where ``host`` is None.
 
-    def __init__(self, problem: str, *, fix: str, page: str) -> None:
+    ``page`` is where its licence is accepted, or a key is made.
+    """
+
+    def __init__(self, problem: str, *, fix: str, page: str, host: str | None = None) -> None:
         super().__init__(problem, fix=fix)
         self.page = page
+        self.host = host
 
 
 class MirrorError(KitError):
     """A mirror cannot give a file; another mirror may."""
+
+
+class KeyMissing(GateClosed, MirrorError):
+    """A model site wants its own key."""
 
 
 def of_network(error: OSError, connection: Connection) -> TryAgain | KitError:
@@ -80,8 +88,10 @@ def unreachable(why: str, seconds: float) -> KitError:
     )
 
 
-def of_status(head: Head, origin: Origin, what: str, *, clock: float | None = None) -> TryAgain | MirrorError:
-    """A refusal that any server may give."""
+def of_status(
+    head: Head, origin: Origin, what: str, *, takes_key: bool = False, clock: float | None = None
+) -> TryAgain | MirrorError:
+    """A refusal that any server may give. ``takes_key``: it is a site's own, which a key may open."""
     status = head.status
     if status in (408, 425, 429) or status >= 500:
         wait = retry_after(head, time.time() if clock is None else clock)
@@ -100,6 +110,8 @@ def of_status(head: Head, origin: Origin, what: str, *, clock: float | None = No
             f"{what} on {origin} is shorter than the manifest says (status 416)",
             fix="the file was changed or is cut there: check the manifest's bytes and revision",
         )
+    if status == 401 and takes_key:
+        return key_missing(origin, f"{origin} refuses {what} (status 401)")
     if status in (401, 403):
         return MirrorError(
             f"{origin} refuses {what} (status {status})",
@@ -110,7 +122,13 @@ def of_status(head: Head, origin: Origin, what: str, *, clock: float | None = No
 
 def signs_in(origin: Origin) -> MirrorError:
     """A page for people in place of the file."""
-    return MirrorError(f"{origin} redirects to a page to sign in", fix=_own_key(origin))
+    return key_missing(origin, f"{origin} redirects to a page to sign in")
+
+
+def key_missing(origin: Origin, problem: str) -> KeyMissing:
+    """The site's own key would open it."""
+    page = "https://civitai.com/user/account" if origin.host == "civitai.com" else origin.address
+    return KeyMissing(problem, fix=_own_key(origin), page=page, host=str(origin))
 
 
 def _own_key(origin: Origin) -> str:

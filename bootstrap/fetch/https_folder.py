@@ -15,6 +15,8 @@ from bootstrap.fetch.located import Located, good_until, may_follow
 class HttpsFolder:
     """Redirects are followed; what shows a user goes to the folder's own host alone."""
 
+    takes_key = True
+
     def __init__(self, folder: str, tokens: Mapping[str, str]) -> None:
         """``tokens`` are those of hosts; each goes to its own alone."""
         self._folder = folder.rstrip("/")
@@ -37,8 +39,8 @@ class HttpsFolder:
                 url = there
                 continue
             if head.status not in (200, 206, *asking.NO_HEAD):
-                raise errors.of_status(head, origin, file.path)
+                raise errors.of_status(head, origin, file.path, takes_key=is_first)
             known = asking.length(head) if head.status in (200, 206) else None
-            until = good_until(url, head.headers.get("date")) if len(hosts) > 1 else None
-            return Located(url, authorization, known, None, None, until)
+            until = None if is_first else good_until(url, head.headers.get("date"))
+            return Located(url, authorization, known, None, None, until, was_moved=not is_first)
         raise errors.circles(hosts, file.path, fix="check the source in the manifest")

@@ -22,6 +22,8 @@ ASKS = (401, 403, 429)  # who are you
 class HubMirror:
     """A hub, or a mirror that answers the same requests; each has a token of its own, or none."""
 
+    takes_key = False  # it has the hub's token, and errors of its own
+
     def __init__(
         self, endpoint: str, source: Source, licence: Licence, token: str | None, *, is_mirror: bool = False
     ) -> None:

@@ -42,6 +42,7 @@ class Mirror(Protocol):
     """One place that has a source's files: the hub itself, a mirror of it, or an https folder."""
 
     name: str
+    takes_key: bool  # whether a key of its host opens what it refuses
 
     def locate(self, file: File) -> Located:
         """Ask for the file's address; KitError when that cannot succeed, TryAgain when it may."""

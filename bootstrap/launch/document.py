@@ -102,7 +102,7 @@ class BootDocument:
         return asked
 
     def ask(self, asks: Mapping[str, str] | None) -> None:
-        """``problem``, ``fix`` and ``page`` of a token that is missing; None once it is there."""
+        """``problem``, ``fix``, ``page`` and ``host`` of a missing token; None once it is there."""
         self.set(asks=asks)
         self.advance("fetch", detail="waits for a token: type it on the boot page" if asks else None)
         self.flush(now=True)

@@ -22,7 +22,7 @@ def wait_for(gate: GateClosed, document: BootDocument, data_dir: Path) -> str:
     """Ask on the boot page, and wait until somebody answers with what can be a token."""
     problem = gate.problem
     while True:
-        document.ask({"problem": problem, "fix": gate.fix, "page": gate.page})
+        document.ask({"problem": problem, "fix": gate.fix, "page": gate.page, "host": gate.host or ""})
         text = _typed(data_dir / data_directory.TYPED_BY_VISITOR)
         try:
             token = pasted_secret.cleaned(text)

@@ -185,6 +185,7 @@ class Boot:
         """All of them; a gate that is closed is asked about on the page, where somebody sees it."""
         given = self.settings.hf_token
         token = given.get_secret_value() if given else fetch.saved_token()
+        host_tokens = self.settings.host_tokens()
         while True:
             try:
                 fetch.fetch(
@@ -193,7 +194,7 @@ class Boot:
                     token=token,
                     endpoint=self.settings.hf_endpoint,
                     mirrors=self.settings.mirrors,
-                    host_tokens=self.settings.host_tokens(),
+                    host_tokens=host_tokens,
                     verify=self.settings.verify,
                     arrived=arrived.add,
                     report=report,
@@ -201,7 +202,11 @@ class Boot:
             except fetch.GateClosed as gate:
                 if location.of(self.settings, self.env).platform.IS_SHORT_LIVED:
                     raise
-                token = hub_token.wait_for(gate, self.document, self.data_dir)
+                typed = hub_token.wait_for(gate, self.document, self.data_dir)
+                if gate.host is None:
+                    token = typed
+                else:
+                    host_tokens[gate.host] = typed
             else:
                 return
 

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from bootstrap.choose import manifest
 from tests import hub
 from tests.hub import Hub
+from tests.hub.server import certificate
 from tests.journeys.kit import Kit
 from tests.journeys.test_timeline import remote_demo
+from tests.support.answering import Asked, serving
 from tests.support.waiting import wait_for
 
 PAGE = "https://hub.example/studio/gated"
@@ -77,3 +80,36 @@ def test_a_token_that_is_typed_on_the_boot_page_lets_the_boot_go_on(kit: Kit, se
     assert "type the token at http" in (kit.data_dir / "logs/agent.log").read_text()
     agents = [process.cmdline() for process in kit.everybody()]
     assert TOKEN not in str(agents) and TOKEN not in str(os.environ)
+
+
+def test_a_model_sites_key_is_typed_there_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Hub
+) -> None:
+    pair = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
+    folder = manifest.MANIFEST_FOLDER / "demo"
+    seen: list[str | None] = []
+
+    def site(asked: Asked) -> None:
+        seen.append(asked.headers.get("Authorization"))
+        if seen[-1] != f"Bearer {TOKEN}":
+            asked.reply(403 if asked.command == "HEAD" else 401)
+            return
+        asked.reply(200, (folder / asked.path.removeprefix("/demo/")).read_bytes())
+
+    with serving(site, tls=pair) as address:
+        path = remote_demo(tmp_path, server)
+        document = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({**document, "source": {"url": f"{address}/demo"}}))
+        kit = Kit(tmp_path, str(path))
+        try:
+            assert kit.run(*kit.up_arguments(), "--detach").returncode == 0
+            kit.sign_in()
+            wait_for(lambda: boot(kit)["asks"], 100)
+            asks = boot(kit)["asks"]
+            assert asks["host"] == address.removeprefix("https://") and asks["page"] == address
+            assert kit.http.post("/hub-token", json={"token": TOKEN}).status_code == 204
+            kit.ready()
+        finally:
+            kit.close()
+    assert set(seen) == {None, f"Bearer {TOKEN}"}

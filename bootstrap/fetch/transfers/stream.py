@@ -229,7 +229,8 @@ class Stream(threading.Thread):
             self._refusals += 1
             self._mirrors.forget(transfer, mirror, located)
             raise TryAgain(f"the address at {origin} has expired (status {head.status})", url_is_old=True)
-        raise errors.of_status(head, origin, transfer.file.path)
+        takes_key = mirror.takes_key and not located.was_moved
+        raise errors.of_status(head, origin, transfer.file.path, takes_key=takes_key)
 
 
 def _encoding(head: Head) -> str:

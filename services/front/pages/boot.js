@@ -209,6 +209,7 @@ function showAsks(boot) {
   $("asks").hidden = !asks;
   if (!asks) return;
   write($("asks-problem"), asks.problem);
+  write($("asks-what"), asks.host ? "Make a key of your account at" : "Accept the licence and make a read token at");
   const page = $("asks-page"), address = /^https?:\/\//.test(asks.page) ? asks.page : "";
   write(page, address);
   if (page.href !== address) page.href = address;

@@ -120,10 +120,11 @@ def test_the_timeline_is_a_waterfall_with_prediction_against_fact(front: Front, 
 
 
 def test_a_missing_token_is_asked_for_and_handed_over(front: Front, desk: Desk) -> None:
-    asks = {"problem": "a/b is gated", "fix": "accept it", "page": "https://hub.example/a/b"}
+    asks = {"problem": "a/b is gated", "fix": "accept it", "page": "https://hub.example/a/b", "host": ""}
     show(front, boots.fetching(0.1) | {"asks": asks})
     page = desk.open(front.url, viewport={"width": 390, "height": 800})
     expect(page.locator("#asks")).to_contain_text("a/b is gated")
+    expect(page.locator("#asks")).to_contain_text("Accept the licence and make a read token at https://hub")
     expect(page.get_by_role("link", name="https://hub.example/a/b")).to_be_visible()
     field = page.get_by_label("Token")
     field.fill("hf_typ3d")
