@@ -101,9 +101,9 @@ def torch(decided: Decision) -> list[tuple[str, str]]:
     rows = [("torch", decided.title)]
     build = decided.build
     if build is not None:
-        rows += [("", f"gives up {lost}") for lost in build.gives_up]
+        rows += [("torch", f"gives up {lost}") for lost in build.gives_up]
     if build is not None and not build.measured:
-        rows.append(("", "times and memory were measured with a newer one, not with this"))
+        rows.append(("torch", "times and memory were measured with a newer one, not with this"))
     return rows
 
 
