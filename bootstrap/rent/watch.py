@@ -197,6 +197,7 @@ def end(
 ) -> None:
     """Destroy it until the marketplace no longer lists it. StillRented when it does after ``minutes``."""
     start, pause = clock(), 1.0
+    market.known_ids.add(rental.id)  # one that is gone meanwhile, by another hand, is ended and not unknown
     while True:
         try:
             market.destroy(rental.id)

@@ -146,3 +146,15 @@ def test_a_boot_that_fails_late_says_nothing_against_the_host(world: World) -> N
     with pytest.raises(NotReady, match="boot failed") as error:
         until_ready(market, rental, Time(), [])
     assert not error.value.is_hosts
+
+
+@pytest.mark.parametrize("platform", registry.named("market"))
+def test_a_box_that_somebody_else_ended_meanwhile_is_ended(world: World, platform: str) -> None:
+    rental = rented(world, client(world, platform))
+    world.rented.clear()
+    time, lines = Time(), list[str]()
+    watch.end(
+        client(world, platform), rental, port=8000, report=lines.append, clock=time.clock, sleep=time.sleep
+    )
+    assert lines == []
+    assert time.now == 0
