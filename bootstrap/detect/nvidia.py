@@ -10,6 +10,7 @@ from typing import Any
 
 import pynvml
 
+from bootstrap.detect import nvidia_findings
 from bootstrap.detect.cgroup import UNKNOWN, Limits
 from bootstrap.detect.machine import GIB, Finding, Gpu, PcieLink
 from bootstrap.torch_build import driver
@@ -43,7 +44,7 @@ def read(
     try:
         _start(wsl)
     except pynvml.NVMLError as error:
-        return Reading(findings=(_why_no_nvml(error, sys, proc),))
+        return Reading(findings=(nvidia_findings.why_no_nvml(error, proc, cards_of_host(sys)),))
     try:
         cards = int(_known(pynvml.nvmlDeviceGetCount) or 0)
         found: list[Gpu | Finding] = list(_devices(cards, host))
@@ -53,8 +54,8 @@ def read(
     gpus = _visible([each for each in found if isinstance(each, Gpu)], env.get("CUDA_VISIBLE_DEVICES"))
     findings = [each for each in found if isinstance(each, Finding)]
     if not gpus and not findings:
-        findings.append(_zero_gpus(env))
-    findings += [_busy(gpu) for gpu in gpus if (gpu.other_processes_bytes or 0) > BUSY_BYTES]
+        findings.append(nvidia_findings.zero_gpus(env))
+    findings += [nvidia_findings.busy(gpu) for gpu in gpus if (gpu.other_processes_bytes or 0) > BUSY_BYTES]
     return Reading(tuple(gpus), number, tuple(findings), cards)
 
 
@@ -72,7 +73,7 @@ def _devices(cards: int, host: Limits) -> Iterator[Gpu | Finding]:
         try:
             yield from _gpus_of(pynvml.nvmlDeviceGetHandleByIndex(index), index, host)
         except pynvml.NVMLError as error:
-            yield _lost(index, error)
+            yield nvidia_findings.lost(index, error)
 
 
 def _gpus_of(handle: Any, index: int, host: Limits) -> Iterator[Gpu]:
@@ -186,39 +187,6 @@ def _visible(gpus: list[Gpu], allowed: str | None) -> list[Gpu]:
     return chosen
 
 
-def _why_no_nvml(error: pynvml.NVMLError, sys: Path, proc: Path) -> Finding:
-    if isinstance(error, pynvml.NVMLError_LibRmVersionMismatch):
-        return Finding(
-            "driver_mismatch",
-            "the NVIDIA library and the NVIDIA kernel module are of different versions",
-            "restart the machine after the driver's update; a rented one: take another host",
-        )
-    if (proc / "driver/nvidia/version").exists():
-        return Finding(
-            "driver_not_in_container",
-            "the host has an NVIDIA driver, but this container was not given the GPU",
-            "start the container with `--gpus all` (the NVIDIA Container Toolkit must be on the host)",
-        )
-    if cards_of_host(sys):
-        return Finding(
-            "no_driver",
-            f"there is an NVIDIA card, but no working driver ({error})",
-            "install the NVIDIA driver 580 or newer; in a container start it with `--gpus all`",
-        )
-    if _is_wsl(proc):
-        return Finding(
-            "no_gpu_in_wsl",
-            "this is Windows' WSL2, and Windows gives it no NVIDIA GPU",
-            "install the NVIDIA driver in Windows (not in Linux), run `wsl --shutdown` there and start again;"
-            " without such a card, run a demo model: it needs none",
-        )
-    return Finding(
-        "no_gpu",
-        "this machine has no NVIDIA GPU",
-        "rent a machine with a GPU, or run a demo model: it needs none",
-    )
-
-
 def cards_of_host(sys: Path) -> int:
     """Display and 3D controllers (class 03) of NVIDIA (10de) on the PCI bus, which containers see whole."""
     count = 0
@@ -229,54 +197,3 @@ def cards_of_host(sys: Path) -> int:
             continue
         count += vendor.strip() == "0x10de" and kind.startswith("0x03")
     return count
-
-
-def _is_wsl(proc: Path) -> bool:
-    try:
-        return "microsoft" in (proc / "version").read_text().lower()
-    except OSError:
-        return False
-
-
-def _lost(index: int, error: pynvml.NVMLError) -> Finding:
-    if isinstance(error, pynvml.NVMLError_GpuIsLost):
-        return Finding(
-            "gpu_lost",
-            f"GPU {index} has fallen off the bus",
-            "restart the machine; when you rent it, stop it and take another host: this one is faulty",
-        )
-    return Finding(
-        "gpu_unreadable",
-        f"GPU {index} does not answer the driver: {error}",
-        "run nvidia-smi to see more; when you rent the machine, take another host",
-    )
-
-
-def _zero_gpus(env: Mapping[str, str]) -> Finding:
-    if "RUNPOD_POD_ID" in env:
-        return Finding(
-            "zero_gpus",
-            "the pod came back with zero GPUs: its host gave them to others while the pod was stopped",
-            "stop the pod and start it later, or start a new one; a network volume keeps the model."
-            " It is billed as long as it runs",
-        )
-    if env.get("CUDA_VISIBLE_DEVICES") is not None:
-        return Finding(
-            "gpus_hidden",
-            f"CUDA_VISIBLE_DEVICES={env['CUDA_VISIBLE_DEVICES']!r} hides every GPU",
-            "unset it, or name a GPU that exists",
-        )
-    return Finding(
-        "zero_gpus",
-        "the NVIDIA driver runs but shows no GPU",
-        "start the container with `--gpus all`, or take another host",
-    )
-
-
-def _busy(gpu: Gpu) -> Finding:
-    held, free = (gpu.other_processes_bytes or 0) / GIB, gpu.vram_free_bytes / GIB
-    return Finding(
-        "gpu_busy",
-        f"others hold {held:.1f} GiB of {gpu.name}; {free:.1f} GiB are free",
-        "end the other program to get a better profile; the free memory decides",
-    )
