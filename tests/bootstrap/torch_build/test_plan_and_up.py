@@ -118,6 +118,27 @@ def test_a_torch_that_does_not_do_is_replaced_in_the_kits_own_environment(
     assert "measured with a newer one" in told
 
 
+def test_up_installs_it_before_it_starts_a_worker(
+    libraries: Path, pythons: Callable[..., Path], tmp_path: Path
+) -> None:
+    """No package index is there, so the boot ends with the file that it asked for."""
+    offline = {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "cache"), "PIP_NO_INDEX": "1"}
+    env = driver.variables(libraries, KINOKIT_DATA_DIR=str(tmp_path / "data"), **offline)
+    command = [str(pythons("2.13.0+cpu")), "-m", "services.cli", "up", "--model", "demo", "--service", "api"]
+    with subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(ports.free_port()), "--auth", "off"],
+        env={**env, **driver.says(550, RTX_4090)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        told = next((line for line in process.stdout if line.startswith("error:")), "no error")
+        process.terminate()
+        process.stdout.read()
+    assert told.startswith("error: torch-cu128.txt could not be installed")
+
+
 @pytest.mark.parametrize(
     ("torch", "code"), [("2.13.0+cpu", "torch_without_cuda"), ("1.13.1+cu117", "torch_too_old")]
 )
