@@ -546,24 +546,29 @@ case "$source_" in
     *) package="$source_" ;;
 esac
 
+site_packages() { "$bin/python" -c 'import site; print(site.getsitepackages()[0])'; }
+install_core() { # what $1/requirements/core.txt pins, checked by its hashes
+    say "installing the thin core"
+    # uv fetches side by side what pip fetches one after the other; where it cannot be had, pip does it.
+    "$bin/pip" install -q --no-compile -r "$1/requirements/uv.txt" || say "no uv here; pip does the work, more slowly"
+    "$bin/uv" pip install -q --python "$bin/python" --no-deps -r "$1/requirements/core.txt" \
+        || "$bin/pip" install -q --no-deps --no-compile -r "$1/requirements/core.txt" \
+        || die "the core packages could not be installed" "check the network of this host; the lines above say what failed"
+}
 if [ -n "$code" ]; then
     sum=$(cksum < "$code/requirements/core.txt")
     if [ "$(cat "$home/core.sum" 2> /dev/null)" != "$sum" ]; then
-        say "installing the thin core"
-        # uv fetches side by side what pip fetches one after the other; where it cannot be had, pip does it.
-        "$bin/pip" install -q --no-compile -r "$code/requirements/uv.txt" || say "no uv here; pip does the work, more slowly"
-        "$bin/uv" pip install -q --python "$bin/python" --no-deps -r "$code/requirements/core.txt" \
-            || "$bin/pip" install -q --no-deps --no-compile -r "$code/requirements/core.txt" \
-            || die "the core packages could not be installed" "check the network of this host; the lines above say what failed"
+        install_core "$code"
         echo "$sum" > "$home/core.sum"
     fi
-    site=$("$bin/python" -c 'import site; print(site.getsitepackages()[0])')
-    echo "$code" > "$site/kinokit.pth"
+    echo "$code" > "$(site_packages)/kinokit.pth"
     printf '#!%s\nfrom services.cli import main\nmain()\n' "$bin/python" > "$bin/kinokit"
     chmod 755 "$bin/kinokit"
 elif [ "$(cat "$home/core.sum" 2> /dev/null)" != "$package" ]; then
     say "installing $package"
-    "$bin/pip" install -q --no-compile --upgrade "$package" || die "cannot install $package" "check KINOKIT_SOURCE and the network"
+    "$bin/pip" install -q --no-compile --no-deps --upgrade "$package" \
+        || die "cannot install $package" "check KINOKIT_SOURCE and the network"
+    install_core "$(site_packages)"
     echo "$package" > "$home/core.sum"
 fi
 
