@@ -3,7 +3,7 @@
 Where the facts are from: versions, CUDA and architectures are read off the wheels of the package index
 (``torch._C._cuda_getArchFlags()``; no wheel holds PTX). The drivers:
 https://docs.nvidia.com/deploy/cuda-compatibility/ and, for Blackwell, the release notes of CUDA 12.8. What
-the older builds give up is derived from their sources and the engines' tests on a CPU; no GPU was at hand.
+the older builds give up is derived: docs/images.md says what was tried. No GPU was at hand.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ BUILDS = (
         measured=False,
     ),
 )
-# What an image brought may be as old as this: since then each card multiplies FP8 with a scale for each row.
+# What an image brought may be as old as this: then FP8 products by rows came to the last cards.
 OLDEST_TORCH: Version = (2, 8)
 CPU_REQUIREMENTS = "torch-cpu.txt"
 
