@@ -41,7 +41,9 @@ class Bridge:
         upload_url = given.pop("upload_url", None)
         if "image" in given:
             given["input_reference"] = given.pop("image")
-        async with httpx.AsyncClient(base_url=self.url, headers=self.headers, timeout=60) as api:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers=self.headers, timeout=60, trust_env=False
+        ) as api:  # this machine is behind no proxy
             try:
                 await self._ready(api)
                 job = await self._create(api, given)

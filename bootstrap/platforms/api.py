@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from bootstrap import certificates
 from bootstrap.errors import KitError
 
 # Clore's API stands behind a proxy that turns unknown clients away.
@@ -91,13 +92,21 @@ class Api:
     def _answer(self, method: str, path: str, body: Any, query: Mapping[str, str] | None) -> httpx.Response:
         try:
             with httpx.Client(
-                base_url=self.base_url, headers=self.headers, timeout=self.timeout_seconds
+                base_url=self.base_url,
+                headers=self.headers,
+                timeout=self.timeout_seconds,
+                verify=certificates.context(),
             ) as http:
                 answer = http.request(method, path, json=body, params=query)
                 if method == "GET" and _stays(answer):
                     # A slash more or less at the end. The key goes to no other host.
                     answer = http.get(answer.headers["Location"])
                 return answer
+        except ImportError as error:  # httpx knows no SOCKS proxy by itself
+            raise MarketError(
+                f"{self.name} cannot be asked through a SOCKS proxy",
+                fix="name an HTTP proxy in HTTPS_PROXY, or put the marketplace's host into NO_PROXY",
+            ) from error
         except httpx.HTTPError as error:
             raise Unreachable(f"{self.name} does not answer: {type(error).__name__}") from error
 
