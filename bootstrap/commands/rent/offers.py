@@ -95,7 +95,8 @@ def table(ranked: list[Estimate], clips: int) -> str:
     lines.append(f"per clip of {clips}, start and download shared; ~ is predicted from an H200's time")
     lines += [
         f"{each.offer.id}: {each.clip_link_seconds:.0f} s of each clip wait for weights through"
-        f" {each.offer.pcie_gb_per_second:.1f} GB/s"
+        f" {each.offer.pcie_gb_per_second:.1f} GB/s,"
+        f" ${each.clip_link_seconds / 3600 * each.offer.dollars_per_hour:.3f} of it"
         for each in ranked
         if each.clip_seconds and each.clip_link_seconds >= SLOW_PCIE_SHARE * each.clip_seconds
     ]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bootstrap.choose import reading
+from bootstrap.commands.rent.offers import table
 from bootstrap.platforms import offer as offers
 from bootstrap.platforms.offer import Offer
 from bootstrap.rent import cost, duration
@@ -26,6 +27,14 @@ def test_a_riser_shows_in_seconds_and_dollars_of_each_clip() -> None:
     assert slot.dollars_per_clip is not None
     assert riser.dollars_per_clip is not None
     assert riser.dollars_per_clip - slot.dollars_per_clip == pytest.approx(54.5 / 3600 * 0.40, rel=0.03)
+
+
+def test_the_list_of_offers_says_what_a_riser_costs() -> None:
+    risers = cost.rank([replace(RTX_4090, pcie_gb_per_second=0.8)], WAN, 20)
+    told = "1: 55 s of each clip wait for weights through 0.8 GB/s, $0.006 of it"
+    assert told in table(risers, 20)
+    slots = cost.rank([replace(RTX_4090, pcie_gb_per_second=25.6)], WAN, 20)
+    assert "wait for weights" not in table(slots, 20)
 
 
 def test_what_a_marketplace_does_not_say_is_usual() -> None:
