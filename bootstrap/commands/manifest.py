@@ -18,7 +18,12 @@ from bootstrap.choose.manifest import Manifest
 from bootstrap.commands import text
 from bootstrap.errors import KitError
 
-app = typer.Typer(name="manifest", add_completion=False, help="Check manifests, and fill in their hashes.", no_args_is_help=True)
+app = typer.Typer(
+    name="manifest",
+    add_completion=False,
+    help="Check manifests, and fill in their hashes.",
+    no_args_is_help=True,
+)
 
 
 @app.command()

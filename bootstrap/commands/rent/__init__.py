@@ -9,7 +9,9 @@ from bootstrap.platforms import registry
 
 TITLES = [registry.PLATFORMS[name].TITLE for name in registry.named("market")]
 
-app = typer.Typer(help=f"Rent a GPU with your own key, from your own machine: on {', '.join(TITLES)}.")
+app = typer.Typer(
+    add_completion=False, help=f"Rent a GPU with your own key, from your own machine: on {', '.join(TITLES)}."
+)
 app.command()(offers.offers)
 app.command()(start.start)
 app.command("list")(listing.list_)
