@@ -7,9 +7,7 @@ import typer
 from bootstrap.commands.models import listing, prune, remove
 
 app = typer.Typer(
-    add_completion=False,
-    add_completion=False,
-    help="List all models and what fits on this machine; make room on its disk.",
+    add_completion=False, help="List all models and what fits on this machine; make room on its disk."
 )
 app.callback(invoke_without_command=True)(listing.models)
 app.command()(prune.prune)
