@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,10 +22,17 @@ PLACES = (
     "/etc/ssl/cert.pem",
 )
 
+_making = threading.Lock()
 
-@cache
+
 def context() -> ssl.SSLContext:
     """For connections from this process. KitError where a variable names what cannot be read."""
+    with _making:  # connections begin at once, and each would read all certificates
+        return _of_process()
+
+
+@cache
+def _of_process() -> ssl.SSLContext:
     return trusting(os.environ)
 
 

@@ -256,10 +256,10 @@ def test_tls_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with hub.serve(tls=pair) as server:
         repo = server.add("studio/small", FILES)
         secure = Model(server, repo, tmp_path / "models", manifest_of(repo))
-        certificates.context.cache_clear()
+        certificates._of_process.cache_clear()
         with pytest.raises(KitError, match=r"certificate of 127.0.0.1:.* is not trusted"):
             secure.fetch()
         monkeypatch.setenv("SSL_CERT_FILE", str(pair[0]))
-        certificates.context.cache_clear()
+        certificates._of_process.cache_clear()
         assert secure.is_right(secure.fetch())
-    certificates.context.cache_clear()
+    certificates._of_process.cache_clear()

@@ -59,11 +59,11 @@ def over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Model]
     """The same by https, with a certificate that the box trusts; also good for a proxy on loopback."""
     made = hub_server.certificate(tmp_path, *NAMES)
     monkeypatch.setenv("SSL_CERT_FILE", str(made[0]))
-    certificates.context.cache_clear()
+    certificates._of_process.cache_clear()
     no_cache(monkeypatch, tmp_path)
     with hub.serve(tls=made) as server:
         yield _far(server, tmp_path / "models")
-    certificates.context.cache_clear()
+    certificates._of_process.cache_clear()
 
 
 @pytest.fixture

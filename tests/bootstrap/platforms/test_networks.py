@@ -22,9 +22,9 @@ def own_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
     pair = certificate(tmp_path)
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(pair[0]))
-    certificates.context.cache_clear()
+    certificates._of_process.cache_clear()
     yield pair
-    certificates.context.cache_clear()
+    certificates._of_process.cache_clear()
 
 
 def test_an_authority_of_ones_own_is_trusted(own_authority: tuple[Path, Path]) -> None:
