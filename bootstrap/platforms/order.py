@@ -132,7 +132,7 @@ class Form:
 
 def _check(name: str, value: str) -> None:
     """Marketplaces answer a wrong value with a bare code; the reason is given here instead."""
-    secret = name in ("KINOKIT_TOKEN", "HF_TOKEN")
+    secret = any(word in name for word in ("TOKEN", "SECRET", "KEY_ID", "PASSWORD"))
     shown = "***" if secret else repr(value)
     longest = 4 * LONGEST_VALUE_CHARACTERS if name == "PUBLIC_KEY" else LONGEST_VALUE_CHARACTERS
     if len(value) > longest:

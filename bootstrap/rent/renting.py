@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,7 @@ class Desk:
     now: Callable[[], float] = time.time  # seconds since 1970
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    storage_keys: Mapping[str, str] = field(default_factory=dict)  # variables that open a results_url
 
 
 def candidates(desk: Desk, wish: Wish, manifest: Manifest) -> list[Estimate]:
@@ -97,7 +98,7 @@ def _next(desk: Desk, wish: Wish, manifest: Manifest, tried: list[str]) -> Estim
 def _ordered(desk: Desk, wish: Wish, manifest: Manifest, offer: Offer, hf_token: str | None) -> Entry | None:
     """Order it; None when it was refused. A signal waits until the answer is written down."""
     token = secrets.token_urlsafe(24)
-    order = wish.order(manifest, offer, token, hf_token)
+    order = wish.order(manifest, offer, token, hf_token, desk.storage_keys)
     entry = _planned(wish, offer, order, token, desk.now())
     try:
         with desk.signals.held():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict
 
 from bootstrap.choose import parcel
@@ -36,6 +38,7 @@ class Wish(BaseModel):
     ready_minutes: float = READY_MINUTES
     leave_slow: bool = False  # end a box whose download another offer would beat
     hf_token_later: bool = False  # the account's secrets give it, or a person on the boot page
+    results_url: str | None = None  # where the box copies finished clips to
     interruptible: bool = False
     regions: tuple[str, ...] = ()
     gpus: int | None = 1
@@ -61,14 +64,26 @@ class Wish(BaseModel):
         """The one that was named, else the smallest for a GPU. KitError when there is none."""
         return profile_to_rent(manifest, self.profile)
 
-    def order(self, manifest: Manifest, offer: Offer, token: str, hf_token: str | None) -> Order:
-        """The box ends itself where it can; what it costs stands on its page."""
+    def order(
+        self,
+        manifest: Manifest,
+        offer: Offer,
+        token: str,
+        hf_token: str | None,
+        storage_keys: Mapping[str, str],
+    ) -> Order:
+        """The box ends itself where it can; what it costs stands on its page.
+
+        ``storage_keys``: variables of the storage at ``results_url``; they go along with that alone.
+        """
         limits = {
             "KINOKIT_IDLE_STOP_MINUTES": self.idle_minutes,
             "KINOKIT_STOP_AFTER_HOURS": self.hours,
             "KINOKIT_HOURLY_COST": round(offer.dollars_per_hour, 4),
         }
         said = {name: f"{value:g}" for name, value in limits.items() if value is not None}
+        if self.results_url:
+            said |= {"KINOKIT_RESULTS_URL": self.results_url, **storage_keys}
         own = parcel.pack(self.model, manifest)
         return Order(
             manifest=manifest,

@@ -15,6 +15,17 @@ from bootstrap.rent.ledger import Entry, Ledger
 from bootstrap.rent.renting import Desk
 from bootstrap.rent.signals import Signals
 
+# As Amazon's own tools name them, and everybody who speaks S3.
+STORAGE_KEYS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+)
+
 Say = Callable[[str], None]
 
 
@@ -49,7 +60,9 @@ def market(platform: str, say: Say = lambda _: None) -> Market:
 
 
 def desk(platform: str, say: Say, signals: Signals) -> Desk:
-    return Desk(platform, market(platform, say), ledger(say), blacklist(say), say, signals)
+    keys = {name: os.environ[name] for name in STORAGE_KEYS if os.environ.get(name)}
+    memory = ledger(say), blacklist(say)
+    return Desk(platform, market(platform, say), *memory, say, signals, storage_keys=keys)
 
 
 @dataclass(frozen=True)

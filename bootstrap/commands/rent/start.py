@@ -65,6 +65,10 @@ def start(
     hf_token_later: Annotated[
         bool, typer.Option("--hf-token-later", help="Your account's secrets or the boot page give it.")
     ] = False,
+    results_url: Annotated[
+        str | None,
+        typer.Option(help="Where the box copies clips: s3://BUCKET/FOLDER, with this shell's AWS_ keys."),
+    ] = None,
     image: Image = None,
     source: Source = None,
     script_url: ScriptUrl = None,
@@ -91,6 +95,8 @@ def start(
     box_image, kit = published.find(image, source, script_url, config)
     for note in kit.notes:
         output.say(f"note: {note}")
+    if results_url:
+        output.say("note: the machine's owner can read the storage's keys: take some that write there alone")
     wanted = Wish(
         platform=platform,
         model=model,
@@ -108,6 +114,7 @@ def start(
         ready_minutes=ready_minutes,
         leave_slow=leave_slow,
         hf_token_later=hf_token_later,
+        results_url=results_url,
         interruptible=interruptible,
         regions=options.regions(region),
         gpus=gpus,

@@ -63,6 +63,26 @@ def test_a_gated_model_without_a_token_is_refused_before_money_is_spent(world: W
     assert "the boot page asks for the token" in said
 
 
+def test_the_storages_keys_go_along_with_its_address_and_not_without(world: World) -> None:
+    keys = {
+        "AWS_ACCESS_KEY_ID": "AKIA1",
+        "AWS_SECRET_ACCESS_KEY": "s3/cret+",
+        "AWS_ENDPOINT_URL": "https://s3.example",
+    }
+    code, said = kit.rent(world, "start", "--yes", **keys)
+    assert code == 0, said
+    assert "s3/cret" not in str(world.calls)
+    code, said = kit.rent(world, "start", "--yes", "--results-url", "s3://clips/of-mine", **keys)
+    assert code == 0, said
+    assert keys.items() <= orders(world)[1]["env"].items()  # type: ignore[attr-defined]
+    assert orders(world)[1]["env"]["KINOKIT_RESULTS_URL"] == "s3://clips/of-mine"  # type: ignore[index]
+    assert "write there alone" in said
+    code, said = kit.rent(world, "start", "--yes", "--results-url", "s3://c", AWS_SECRET_ACCESS_KEY="s3$cret")
+    assert code == 1
+    assert "AWS_SECRET_ACCESS_KEY" in said
+    assert "s3$cret" not in said
+
+
 def test_a_model_without_a_gate_takes_no_token_to_a_strangers_host(world: World) -> None:
     code, said = kit.rent(world, "start", "--yes", HF_TOKEN="hf_s3cret")
     assert code == 0, said
