@@ -38,7 +38,8 @@ def refuse(path):
     frame = sys._getframe(2)
     while frame and ("pathlib" in frame.f_code.co_filename or frame.f_code.co_filename.startswith("<frozen")):
         frame = frame.f_back
-    if frame and frame.f_code.co_filename.startswith(ROOT):
+    file = frame.f_code.co_filename if frame else ""
+    if file.startswith(ROOT) and not file.startswith(sys.prefix):  # the environment may lie in the checkout
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
 

@@ -154,7 +154,8 @@ def test_what_is_not_known_is_said_to_be_not_known() -> None:
 def test_a_plan_fits_eighty_columns(model: str, card: str) -> None:
     result = run("plan", "--model", model, "--gpu", card, *HOST, "--pcie", "3x1", "--price", "0.4")
     for line in result.stdout.splitlines():
-        assert len(line) <= 80 or line.split()[-1].lstrip("(").startswith("https://"), line
+        whole = line.split()[-1].lstrip("(") if line else ""  # an address or a path is not broken
+        assert len(line) <= 80 or whole.startswith(("https://", "/")), line
 
 
 def test_eight_cards_of_a_kind_are_one_line_and_the_idle_ones_are_explained() -> None:
