@@ -33,9 +33,9 @@ class Counts:
         """
         if self._late is not None and not await _ends(self._late):
             return None
-        self._late = asyncio.create_task(self._count(model))
-        self._late.add_done_callback(_retrieved)
-        return self._late.result() if await _ends(self._late) else None
+        own = self._late = asyncio.create_task(self._count(model))  # others may ask meanwhile
+        own.add_done_callback(_retrieved)
+        return own.result() if await _ends(own) else None
 
     async def _count(self, model: str | None) -> dict[str, Any]:
         try:

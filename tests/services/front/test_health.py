@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -187,6 +188,14 @@ def test_a_database_that_takes_long_hides_nothing_else(tmp_path: Path) -> None:
         assert (status["boot"]["state"], status["queue"]) == ("fetching", None)
         other.execute("ROLLBACK")
         wait_for(lambda: front.people.get("/status").json()["queue"]["queued"] == 0)
+
+
+def test_many_who_ask_for_the_status_at_once_are_all_answered(svd: Front) -> None:
+    def asks(_: int) -> int:
+        return svd.people.get("/status", timeout=60).status_code
+
+    with ThreadPoolExecutor(16) as people:
+        assert set(people.map(asks, range(200))) == {200}
 
 
 def test_the_boot_page_is_a_200_with_a_mark(bare: Front) -> None:
