@@ -112,7 +112,8 @@ class Hub:
         self._tls = tls
         self._servers: list[ThreadingHTTPServer] = []
         self._sockets: set[socket.socket] = set()
-        self._ports = (0, 0)
+        self._held = [_held(host) for host in (HUB_HOST, STORAGE_HOST)]
+        self._ports = [each.getsockname()[1] for each in self._held]
 
     # ---- what tests ask of it ----
 
@@ -201,7 +202,12 @@ class Hub:
                 )
             self._servers.append(server)
             threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        self._ports = (self._servers[0].server_address[1], self._servers[1].server_address[1])
+
+    def close(self) -> None:
+        """For good: its ports are anybody's."""
+        self.stop()
+        for each in self._held:
+            each.close()
 
     def stop(self) -> None:
         """Close the doors and every open connection, as a crash would."""
@@ -267,6 +273,14 @@ class _Server(ThreadingHTTPServer):
         """A client that leaves is no news here."""
 
 
+def _held(host: str) -> socket.socket:
+    """A port that nobody else gets while the hub is stopped; who listens shares it with this."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((host, 0))
+    return held
+
+
 @contextmanager
 def serve(*, tls: tuple[Path, Path] | None = None) -> Iterator[Hub]:
     """A hub that runs until the block ends; ``tls`` is a certificate and its key."""
@@ -275,7 +289,7 @@ def serve(*, tls: tuple[Path, Path] | None = None) -> Iterator[Hub]:
     try:
         yield hub
     finally:
-        hub.stop()
+        hub.close()
 
 
 def certificate(folder: Path, *more: str) -> tuple[Path, Path]:

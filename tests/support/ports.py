@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import socket
+
+# Below those that the kernel gives to whoever connects: it would give one away before the service binds it.
+PORTS = range(10_000, 32_000)
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:  # taken
+                continue
+            return port
 
 
 def refused(port: int) -> bool:

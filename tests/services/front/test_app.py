@@ -20,6 +20,7 @@ import pytest
 from bootstrap.launch import listener
 from services.front.settings import Settings
 from tests.services.front.running import WAN, Front
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 HEAVY = ("torch", "gradio", "numpy", "av", "PIL", "diffusers", "transformers", "huggingface_hub", "openai")
@@ -198,8 +199,7 @@ def test_what_the_agent_resolved_sets_the_queue(tmp_path: Path) -> None:
 
 
 def test_it_listens_on_a_port_of_its_own_too(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "services.front.app", "--data-dir", str(tmp_path), "--port", str(port)]
     (tmp_path / "settings.json").write_text('{"max_queued": 3}')
     command += ["--settings", str(tmp_path / "settings.json")]
