@@ -51,6 +51,10 @@ class Clips:
         return tuple(clip for clip in self.finished if clip.id not in set(pulled))
 
 
+# A box that is watched, and that nobody uses, must still stop by itself: looking is no use, copying is.
+UNATTENDED = {"X-Kinokit-Unattended": "1"}
+
+
 class Box:
     """A client of one box. ``url`` and ``token`` are the box's own."""
 
@@ -99,7 +103,7 @@ class Box:
             if after:
                 query["after"] = after
             try:
-                answer = self._http.get("/v1/videos", params=query)
+                answer = self._http.get("/v1/videos", params=query, headers=UNATTENDED)
                 page = self._good(answer).json()
                 rows = page["data"]
             except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:

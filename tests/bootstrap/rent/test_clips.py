@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -53,6 +54,21 @@ def test_what_waits_is_counted_and_what_was_pulled_is_not_missing(front: Front) 
         clips = box.clips()
     assert clips.coming == 1
     assert [clip.id for clip in clips.missing((ids[0], ids[2]))] == [ids[1]]
+
+
+def test_who_only_watches_does_not_keep_the_box_from_its_idle_stop(front: Front, tmp_path: Path) -> None:
+    def unused_seconds() -> float:
+        status = front.people.get("/status", headers={"X-Kinokit-Unattended": "1"}).json()
+        return float(status["unused_seconds"])
+
+    made(front)
+    time.sleep(0.5)
+    before = unused_seconds()
+    with Box(front.url, front.token) as box:
+        (clip,) = box.clips().finished
+        assert unused_seconds() >= before >= 0.5
+        box.copy(clip, tmp_path / "clips")
+    assert unused_seconds() < before
 
 
 def test_every_page_of_the_list_is_read(front: Front) -> None:
