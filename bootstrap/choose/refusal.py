@@ -35,14 +35,16 @@ def no_fit(
         # "no_gpu" stands in the headline
         *((each.code, f"{each.problem}; {each.fix}") for each in machine.findings if each.code != "no_gpu"),
         *(("needs", each) for each in _needs(choice.verdicts)),
+        *([("disk", choice.disk_problem)] if choice.disk_problem and nearest.lacks else []),
         ("runs here", ", ".join(runs_here) or "none of the shipped models"),
     ]
-    if not choice.disk_problem and nearest.lacks & {"gpu", "vram", "capability", "gpus"}:
+    if nearest.lacks & {"gpu", "vram", "capability", "gpus"}:
         rows += [("costs about", each) for each in _costs(nearest, market or prices.load())]
     rows.append(("downloaded", "nothing"))
-    obstacle = f": {choice.disk_problem}" if choice.disk_problem else f" {_obstacle(nearest, machine)}"
+    # a larger disk is no help on a machine that lacks something else
+    obstacle = f" {_obstacle(nearest, machine)}" if nearest.lacks else f": {choice.disk_problem}"
     headline = f"{manifest.name}{obstacle}"
-    return NoFit("\n".join([headline, *_table(rows)]), fix=_fix(choice, nearest, machine, runs_here))
+    return NoFit("\n".join([headline, *_table(rows)]), fix=_fix(nearest, machine, runs_here))
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
@@ -78,15 +80,17 @@ def _rate(bytes_per_second: float | None) -> str:
 
 
 def _nearest(verdicts: Sequence[Verdict]) -> Verdict:
-    """The profile that asks for the least of what is missing: host memory last, a GPU is harder to add.
+    """One that fits but for the disk; else the one that asks for the least of what is missing.
+
+    Host memory comes last: a GPU is harder to add.
 
     Of a card that is too old for all, the one that asks for the oldest that would do.
     """
 
-    def distance(verdict: Verdict) -> tuple[bool, float, float, float]:
+    def distance(verdict: Verdict) -> tuple[bool, bool, float, float, float]:
         needs = verdict.profile.needs
         too_old = needs.compute_capability or 0 if "capability" in verdict.lacks else 0
-        return bool(verdict.lacks - {"ram"}), too_old, needs.vram_gib, needs.ram_gib
+        return not verdict.fits, bool(verdict.lacks - {"ram"}), too_old, needs.vram_gib, needs.ram_gib
 
     return min(verdicts, key=distance)
 
@@ -139,8 +143,8 @@ def _costs(nearest: Verdict, market: Prices) -> list[str]:
     return [*(f"{gpu} an hour" for gpu in able), f"rough, Vast.ai and RunPod, {market.date}"]
 
 
-def _fix(choice: Choice, nearest: Verdict, machine: Machine, runs_here: Sequence[str]) -> str:
-    if choice.disk_problem:
+def _fix(nearest: Verdict, machine: Machine, runs_here: Sequence[str]) -> str:
+    if not nearest.lacks:
         return (
             "free some disk, choose another directory with --data-dir, or rent a machine with a larger disk"
         )

@@ -262,6 +262,23 @@ def test_a_full_disk_vetoes_every_profile_before_the_first_byte() -> None:
     assert "20.0 GiB are free" in choice.disk_problem
 
 
+def test_a_small_disk_is_the_headline_only_where_nothing_else_is_missing() -> None:
+    """Who frees some disk must not learn of the missing GPU only then."""
+
+    def told(*gpus: Gpu, ram: float = 128) -> str:
+        small = machine(*gpus, ram=ram, disk=20)
+        return str(no_fit(WAN, choose(WAN, small, download_bytes=38 * 10**9), small, runs_here=["demo"]))
+
+    disk = "the download needs 37.4 GiB of disk at /workspace"
+    bare = told()
+    assert bare.splitlines()[0].endswith("this machine has no usable GPU")
+    assert f"disk         {disk}" in bare
+    fits_but_for_the_disk = told(gpu("H100 80GB"))
+    assert fits_but_for_the_disk.splitlines()[0].startswith(f"{WAN.name}: {disk}")
+    assert fits_but_for_the_disk.count(disk) == 1
+    assert told(gpu("H100 80GB"), ram=30).splitlines()[0].startswith(f"{WAN.name}: {disk}")
+
+
 def test_a_full_disk_does_not_matter_when_the_model_is_there() -> None:
     assert chosen(choose(WAN, machine(gpu("H100 80GB"), disk=0.1), download_bytes=0)) == "full"
 
