@@ -60,7 +60,8 @@ def machine_rows(machine: Machine) -> list[tuple[str, str]]:
         rows.append(("memory", f"{size(machine.swap_bytes)} of swap, which no model may use"))
     rate = machine.disk_write_bytes_per_second
     wrote = f", writes {rate / 1e6:.0f} MB/s" if rate else ""
-    rows.append(("disk", f"{size(machine.disk_free_bytes)} free{wrote} at {machine.disk_path or UNKNOWN}"))
+    free = UNKNOWN if machine.disk_free_bytes is None else f"{size(machine.disk_free_bytes)} free"
+    rows.append(("disk", f"{free}{wrote} at {machine.disk_path or UNKNOWN}"))
     return rows
 
 

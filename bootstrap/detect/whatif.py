@@ -23,7 +23,7 @@ def machine(
     pcie: str | None = None,
     driver: str | None = None,
 ) -> Machine:
-    """The real machine with the given parts replaced.
+    """The real machine with the given parts replaced. One with other cards is another: its disk is not known.
 
     ``gpus``: "24gib:8.9", "20/24gib:8.9" with 20 of them free, or "none". ``driver``: its number,
     "550.90.07", or its first part alone. Such a machine holds no torch yet.
@@ -39,6 +39,8 @@ def machine(
             torch=None,
             findings=(),
         )
+        if described:
+            changed = replace(changed, disk_free_bytes=None, disk_write_bytes_per_second=None)
     if driver is not None:
         if not re.fullmatch(r"\d{3}(\.\d+)*", driver):
             raise KitError(

@@ -90,5 +90,12 @@ def test_other_gpus_have_none_of_the_real_ones_trouble() -> None:
     assert (changed.findings, changed.driver_version) == ((), None)
 
 
+def test_a_machine_with_other_cards_is_not_judged_by_this_one_s_disk() -> None:
+    asked = whatif.machine(REAL, gpus=["24gib:8.9"])
+    assert (asked.disk_free_bytes, asked.disk_write_bytes_per_second) == (None, None)
+    assert whatif.machine(REAL, gpus=["24gib:8.9"], disk="80gib").disk_free_bytes == 80 * GIB
+    assert whatif.machine(REAL, gpus=["none"]).disk_free_bytes == REAL.disk_free_bytes
+
+
 def test_no_gpu_can_be_asked_for_too() -> None:
     assert whatif.machine(REAL, gpus=["none"], cpus=2.5).gpus == ()
