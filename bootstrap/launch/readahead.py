@@ -5,6 +5,8 @@ Imports take seconds in which the disk would do nothing, and a disk is slower th
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -58,16 +60,31 @@ class Readahead:
 
 
 def _read(path: Path, start: int, buffer: bytearray) -> int:
-    """Bytes read; 0 where the piece is in memory already.
-
-    Its last page says so: its first ones come with the piece before, when the kernel reads ahead.
-    """
+    """Bytes read; 0 where the piece is in memory already."""
     file = os.open(path, os.O_RDONLY)
     try:
-        end = min(start + PIECE_BYTES, os.fstat(file).st_size)
-        with suppress(OSError, AttributeError):  # not there, or a file system or a system that cannot say
-            if os.preadv(file, [memoryview(buffer)[:1]], end - 1, os.RWF_NOWAIT):
-                return 0
-        return os.preadv(file, [buffer], start)
+        length = min(PIECE_BYTES, os.fstat(file).st_size - start)
+        if length <= 0 or _in_memory(file, start, length):
+            return 0
+        return os.preadv(file, [memoryview(buffer)[:length]], start)
     finally:
         os.close(file)
+
+
+def _in_memory(file: int, start: int, length: int) -> bool:
+    """Whether every page of it is; False where the system cannot say.
+
+    A read that may not wait (RWF_NOWAIT) is no answer: it makes the kernel read the page that it asks for.
+    """
+    pages = (ctypes.c_ubyte * -(-length // mmap.PAGESIZE))()
+    try:
+        with mmap.mmap(file, length, access=mmap.ACCESS_COPY, offset=start) as mapped:
+            first = ctypes.c_char.from_buffer(mapped)
+            failed = _libc.mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(length), pages)
+            del first  # the mapping cannot be closed while it is pointed to
+    except (OSError, AttributeError):
+        return False
+    return not failed and all(page & 1 for page in pages)
+
+
+_libc = ctypes.CDLL(None)

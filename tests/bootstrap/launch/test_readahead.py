@@ -60,6 +60,18 @@ def test_a_file_is_in_memory_afterwards(cold: Path) -> None:
     assert whole(cold)
 
 
+def test_a_piece_of_which_only_the_end_is_in_memory_is_read(cold: Path) -> None:
+    """Asking whether a page is there may bring it: it says nothing of the others."""
+    file = os.open(cold, os.O_RDONLY)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)  # one page at a time
+    for end in range(PIECE_BYTES, cold.stat().st_size, PIECE_BYTES):
+        os.pread(file, 1, end - 1)
+    os.close(file)
+    assert 0 < _in_memory(cold) < cold.stat().st_size
+    readahead.begin([cold], MANY).join(60)
+    assert whole(cold)
+
+
 def test_what_is_in_memory_is_not_read_again(cold: Path) -> None:
     readahead.begin([cold], MANY).join(60)
     assert whole(cold)
