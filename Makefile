@@ -21,7 +21,7 @@ install: ## Create .venv with the kit and the studio (CUDA's torch where there i
 	@scripts/link-command.sh
 
 install-dev: ## The same, with what tests and checks need
-	@scripts/install.sh gpu ui postgres s3 dev
+	@scripts/install.sh gpu ui postgres s3 otel dev
 
 export RELEASE_FOLDER MODEL SERVICE PORT HOST PROFILE DETACH DATA_DIR CONFIG RUNTIME
 .PHONY: up up-native down logs status plan models
@@ -70,7 +70,7 @@ pytest = $(VENV)/bin/python -m pytest --numprocesses $(WORKERS)
 .PHONY: test test-quick lint format lock
 test: ## Everything that proves the kit: installs what is missing, then runs all tests; ARGS="…" go to pytest
 	@scripts/system-packages.sh
-	@scripts/install.sh gpu ui postgres s3 dev
+	@scripts/install.sh gpu ui postgres s3 otel dev
 	$(pytest) $(ARGS)
 
 test-quick: install-dev ## In three minutes: no Docker, browser, PostgreSQL, whole boots or long computing

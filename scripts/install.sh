@@ -63,7 +63,7 @@ is_there() { [ "$(cat "$(stamp "$1")" 2>/dev/null)" = "$(sum "$1")" ]; }
 
 missing=()
 for group in "${groups[@]}"; do
-    [ -f "requirements/$group.txt" ] || die "there is no group \"$group\"" "use some of: gpu ui postgres s3 dev"
+    [ -f "requirements/$group.txt" ] || die "there is no group \"$group\"" "use some of: gpu ui postgres s3 otel dev"
     is_there "$group" || missing+=("$group")
 done
 [ ${#missing[@]} = 0 ] && exit 0

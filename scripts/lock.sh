@@ -30,6 +30,7 @@ lock gpu --extra gpu
 lock ui --extra ui
 lock postgres --extra postgres
 lock s3 --extra s3
+lock otel --extra otel
 lock dev --extra dev
 
 # One torch for each range of drivers (bootstrap/torch_build/builds.py says which is taken where). What they share
