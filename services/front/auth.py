@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.front.caller import OWNER, Caller, enter
 from services.front.errors import answer
 from services.front.login_throttle import LoginThrottle
 from services.front.tokens import TokenFile
@@ -55,8 +56,12 @@ class Auth:
         if _from_another_site(scope):
             return await _answer(_FORBIDDEN, scope, receive, send)
         if self._people is None:
-            return await self._app(scope, receive, send)
+            return await self._enter(OWNER, scope, receive, send)
         return await self._person(self._people, scope, receive, send)
+
+    async def _enter(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        enter(scope, caller)
+        return await self._app(scope, receive, send)
 
     async def _worker(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._workers.knows(_bearer(Headers(scope=scope)) or ""):
@@ -72,12 +77,12 @@ class Auth:
         if asked is not None and people.knows(asked):
             if browser and scope["method"] == "GET":
                 return await _welcome(people, scope, query)(scope, receive, send)
-            return await self._app(scope, receive, send)
+            return await self._enter(OWNER, scope, receive, send)
         bearer = _bearer(headers)
         if bearer is not None and people.knows(bearer):
-            return await self._app(scope, receive, send)
+            return await self._enter(OWNER, scope, receive, send)
         if people.knows_cookie(_cookies(headers)):
-            return await self._app(scope, receive, send)
+            return await self._enter(OWNER, scope, receive, send)
         return await self._refuse(scope, receive, send, guessed=bool(asked or bearer), browser=browser)
 
     async def _sign_in(self, people: TokenFile, scope: Scope, receive: Receive, send: Send) -> None:
