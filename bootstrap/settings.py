@@ -119,6 +119,10 @@ class Settings(BaseModel):
         str | None,
         Field(pattern=r"^[a-z0-9]+://[^@]+$", description="Where clips are copied as they finish: s3://…"),
     ] = None
+    private_hosts: Annotated[
+        tuple[str, ...],
+        Field(description="Hosts of a private network that addresses in requests may name; else public ones"),
+    ] = ()
     database_url: Annotated[
         SecretStr | None, Field(description="The queue's PostgreSQL, for several fronts; else a file")
     ] = None
@@ -156,10 +160,10 @@ class Settings(BaseModel):
         civitai = {"civitai.com": self.civitai_token} if self.civitai_token else {}
         return {host: token.get_secret_value() for host, token in {**civitai, **self.mirror_tokens}.items()}
 
-    @field_validator("mirrors", mode="before")
+    @field_validator("mirrors", "private_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        """An environment variable or a flag writes several addresses with commas."""
+        """An environment variable or a flag writes several of them with commas."""
         return (
             tuple(part.strip() for part in value.split(",") if part.strip())
             if isinstance(value, str)

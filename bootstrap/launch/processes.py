@@ -30,7 +30,15 @@ log = logging.getLogger("kinokit.agent")
 WORKERS_END_SECONDS = 5.0  # a worker gives its job back and ends its GPU child
 FRONT_ENDS_SECONDS = 3.0
 # The part of bootstrap.settings that the front receives; services.front.settings has the same names.
-FRONT_SETTINGS = ("service", "auth", "database_url", "max_queued", "keep_days", "results_url")
+FRONT_SETTINGS = (
+    "service",
+    "auth",
+    "database_url",
+    "max_queued",
+    "keep_days",
+    "results_url",
+    "private_hosts",
+)
 
 
 class Processes:

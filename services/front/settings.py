@@ -29,6 +29,7 @@ class Settings:
     max_content_bytes: int = 4096 * MIB
     purge_seconds: float = 600.0  # between two looks for what is too old or nobody's
     results_url: str | None = None  # where finished clips are copied to
+    private_hosts: tuple[str, ...] = ()  # that addresses in requests may name, beside public ones
     keep_seconds: float | None = None  # finished videos are purged after this; None: kept for ever
 
     @classmethod
@@ -46,6 +47,7 @@ class Settings:
             database_url=resolved.get("database_url"),
             max_queued=resolved.get("max_queued", MAX_QUEUED),
             results_url=resolved.get("results_url"),
+            private_hosts=tuple(name.strip().lower() for name in resolved.get("private_hosts", ())),
             keep_seconds=None if keep_days is None else keep_days * DAY_SECONDS,
         )
 

@@ -135,6 +135,7 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "accept_licence": True,
         "detach": True,
         "results_url": f"file://{folder / 'results'}",
+        "private_hosts": ["inner.example.org"],
         "queue_url": f"http://localhost:{kit.port}",
         "worker_token_file": str(folder / "worker-token"),
         "source": "https://example.org/v1/kinokit.whl",
@@ -175,6 +176,7 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     ),
     "detach": lambda made: os.getpgid(made.agent().pid) == made.agent().pid,
     "results_url": lambda made: made.status()["results"]["to"] == f"file://{made.file.parent / 'results'}",
+    "private_hosts": lambda made: made.status()["private_hosts"] == ["inner.example.org"],
     "queue_url": lambda made: made.option("--queue") == f"http://localhost:{made.kit.port}",
     "worker_token_file": lambda made: made.option("--token-file") == str(made.file.parent / "worker-token"),
 }

@@ -194,6 +194,8 @@ def test_what_the_agent_resolved_sets_the_queue(tmp_path: Path) -> None:
     settings = Settings.of(resolved, data_dir=tmp_path, host="0.0.0.0", port=80)
     assert (settings.max_queued, settings.keep_seconds, settings.service) == (7, 43200, "ui")
     assert settings.queue_url == "postgresql://x"
+    named = Settings.of({"private_hosts": ["NAS.home "]}, data_dir=tmp_path, host="0.0.0.0", port=80)
+    assert named.private_hosts == ("nas.home",)
     default = Settings.of({}, data_dir=tmp_path, host="0.0.0.0", port=80)
     assert default.queue_url == f"sqlite:///{tmp_path / 'jobs.db'}"
 
