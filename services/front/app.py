@@ -28,6 +28,7 @@ from services.front.auth import Auth
 from services.front.context import Context, Shared
 from services.front.openai import models, videos
 from services.front.pages import boot_page
+from services.front.request_ids import NameRequests
 from services.front.server import AccessFilter, Server
 from services.front.settings import Settings
 from services.front.tokens import TokenFile
@@ -50,6 +51,7 @@ def assemble(settings: Settings) -> FastAPI:
         workers=TokenFile(settings.worker_token_file),
         sign_in=boot_page.sign_in_page,
     )
+    app.add_middleware(NameRequests)
     app.include_router(health.router)
     app.include_router(hub_token.router)
     app.include_router(stay.router)

@@ -54,7 +54,7 @@ class Auth:
         if scope["path"].startswith(WORKER_PATHS):
             return await self._worker(scope, receive, send)
         if _from_another_site(scope):
-            return await _answer(_FORBIDDEN, scope, receive, send)
+            return await _answer(_forbidden(), scope, receive, send)
         if self._people is None:
             return await self._enter(OWNER, scope, receive, send)
         return await self._person(self._people, scope, receive, send)
@@ -128,13 +128,16 @@ def hide_token(line: str) -> str:
     return re.sub(r"(?i)(token(?:=|%3d))[^&\s\"']+", r"\1...", line)
 
 
-_FORBIDDEN = answer(
-    403,
-    "a page of another site asked for this",
-    code="cross_site",
-    fix="ask from the studio, or from a program",
-)
 _NOT_KEPT = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+
+
+def _forbidden() -> Response:
+    return answer(
+        403,
+        "a page of another site asked for this",
+        code="cross_site",
+        fix="ask from the studio, or from a program",
+    )
 
 
 def _welcome(people: TokenFile, scope: Scope, query: str) -> RedirectResponse:

@@ -1,4 +1,4 @@
-"""Turns every error into one JSON object: message, type, param, code and fix."""
+"""Turns every error into one JSON object: message, type, param, code, fix and the request's id."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from bootstrap.errors import KitError
+from services.front import request_ids
 from services.parameters import RequestError
 from services.queue.job import DatabaseDown
 
@@ -56,8 +57,10 @@ def answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    error = {"message": problem, "type": kind, "param": param, "code": code, "fix": fix}
-    return JSONResponse({"error": error}, status_code=status, headers=dict(headers or {}))
+    name = request_ids.current()
+    error = {"message": problem, "type": kind, "param": param, "code": code, "fix": fix, "request_id": name}
+    named = {request_ids.HEADER: name} if name else {}
+    return JSONResponse({"error": error}, status_code=status, headers={**(headers or {}), **named})
 
 
 def install(app: FastAPI) -> None:
@@ -161,7 +164,7 @@ async def _away(request: Request, error: Exception) -> JSONResponse:
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:
     bug = f"bug_{secrets.token_hex(6)}"
-    log.error("%s: %s %s", bug, request.method, request.url.path, exc_info=error)
+    log.error("%s: %s %s %s", bug, request.method, request.url.path, request_ids.current(), exc_info=error)
     return answer(
         500, f"something broke in the kit ({bug})", code="internal", fix=f"look for {bug} in front.log"
     )

@@ -9,6 +9,7 @@ from types import FrameType
 
 import uvicorn
 
+from services.front import request_ids
 from services.front.auth import hide_token
 from services.queue import notifier
 from services.queue.notifier import Notifier
@@ -44,7 +45,7 @@ class Server(uvicorn.Server):
 
 
 class AccessFilter(logging.Filter):
-    """No token in a log, and no line for what is asked every few seconds and went well."""
+    """No token in a log, no line for what is asked every few seconds and went well, the request's id."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not isinstance(record.args, tuple) or len(record.args) != 5:
@@ -52,5 +53,6 @@ class AccessFilter(logging.Filter):
         client, method, path, version, status = record.args
         if str(path).startswith(QUIET_PATHS) and isinstance(status, int) and status < 400:
             return False
-        record.args = (client, method, hide_token(str(path)), version, status)
+        record.msg = f"{record.msg} %s"
+        record.args = (client, method, hide_token(str(path)), version, status, request_ids.current() or "-")
         return True

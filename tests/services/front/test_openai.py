@@ -178,7 +178,7 @@ def test_every_error_has_the_same_fields(wan: Front) -> None:
     for answer in answers:
         assert answer.status_code >= 400
         error = json.loads(answer.content)["error"]
-        assert set(error) == {"message", "type", "param", "code", "fix"}, answer.url
+        assert set(error) == {"message", "type", "param", "code", "fix", "request_id"}, answer.url
         assert error["message"], answer.url
         assert error["fix"], answer.url
         assert error["code"], answer.url
