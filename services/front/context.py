@@ -13,6 +13,7 @@ from bootstrap.errors import KitError
 from services.front.boot_state import BootState
 from services.front.counts import Counts
 from services.front.fleet import Fleet
+from services.front.once import UnderWay
 from services.front.outbox import Outbox
 from services.front.presence import Presence
 from services.front.settings import Settings
@@ -37,6 +38,7 @@ class Context:
         self.counts = Counts(self.ask, max_queued=settings.max_queued)
         self.presence = Presence()
         self.notifier = Notifier()
+        self.under_way = UnderWay()
         self.outbox = None  # where nothing is copied out of the box
         if settings.results_url:
             self.outbox = Outbox(settings.results_url, self.files, self.notifier, self.ask)

@@ -5,11 +5,9 @@ Nothing is kept of what is refused.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +22,7 @@ from services.front.errors import ApiError
 from services.parameters import Parameters, images
 from services.parameters.images import Picture
 from services.parameters.values import Values
-from services.queue.job import Job, KeyReused, NewJob, QueueFull
+from services.queue.job import Job, KeyReused, NewJob, Once, QueueFull
 from services.video import fit
 
 RETRY_SECONDS = 5
@@ -33,32 +31,35 @@ _decoding = CapacityLimiter(2)
 
 
 @dataclass(frozen=True)
-class Once:
-    """A request that makes one job, however often a client sends it."""
+class Draft:
+    """A job that is complete and checked, before it is in the queue."""
 
-    key: str  # the client's
-    fingerprint: str  # of what it asks for
+    new: NewJob
+    picture: Picture | None = None
+    source: Job | None = None  # lends its photo if there is no new one
 
 
-async def known(context: Context, owner: str, once: Once | None) -> Job | None:
-    """The job that this request made before, even if the model has changed since.
+@dataclass(frozen=True)
+class Made:
+    """``is_replay``: the same request made these jobs before."""
 
-    Raises ``ApiError`` when its key was used for another request.
+    jobs: list[Job]
+    is_replay: bool
+
+
+async def once(context: Context, once: Once, drafts: Callable[[], Awaitable[Sequence[Draft]]]) -> Made:
+    """The jobs of ``drafts``, or those that the same request made before, even if the model changed since.
+
+    Raises ``ApiError`` when its key was used for another request, or is under way.
     """
-    if once is None:
-        return None
-    job = await context.ask(lambda queue: queue.by_key(owner, once.key))
-    if job is not None and job.fingerprint != once.fingerprint:
-        raise refusals.key_reused()
-    return job
-
-
-def fingerprint(asked: Parameters, image: bytes | None) -> str:
-    """Of what was asked, not of what became of it: the seed may have been drawn."""
-    text = json.dumps(asked.model_dump(exclude_none=True), sort_keys=True)
-    digest = hashlib.sha256(text.encode())
-    digest.update(hashlib.sha256(image or b"").digest())
-    return digest.hexdigest()
+    async with context.under_way.taking(once):
+        try:
+            known = None if once.is_new else await context.ask(lambda queue: queue.made_before(once))
+        except KeyReused:
+            raise refusals.key_reused() from None
+        if known is not None:
+            return Made(known, is_replay=True)
+        return await store(context, await drafts(), once)
 
 
 async def picture(context: Context, image: bytes | None) -> Picture | None:
@@ -78,12 +79,23 @@ async def job(
     source: Job | None = None,
     owner: str = "",
     priority: int = 0,
-    once: Once | None = None,
 ) -> Job:
-    """Complete the parameters, store the photo, queue the job.
+    """Complete the parameters, store the photo, queue the job. Raises ``ApiError`` or ``RequestError``."""
+    asked_for = draft(context, plan, asked, picture=picture, source=source, owner=owner, priority=priority)
+    return (await store(context, [asked_for])).jobs[0]
 
-    ``source`` lends its photo if there is no new one. Raises ``ApiError`` or ``RequestError``.
-    """
+
+def draft(
+    context: Context,
+    plan: Plan,
+    asked: Parameters,
+    *,
+    picture: Picture | None = None,
+    source: Job | None = None,
+    owner: str = "",
+    priority: int = 0,
+) -> Draft:
+    """Complete the parameters; nothing is kept yet. Raises ``RequestError``."""
     has_image = picture is not None or (source is not None and source.input_name is not None)
     size = (picture.width, picture.height) if picture else None
     request = parameters.complete(asked, plan, has_image=has_image, image_size=size)
@@ -97,11 +109,14 @@ async def job(
         owner=owner,
         priority=priority,
         remixed_from=source.id if source else None,
-        idempotency_key=once.key if once else None,
-        fingerprint=once.fingerprint if once else None,
     )
-    made, is_new = await run_sync(_store, context, new, picture, source)
-    if is_new:
+    return Draft(new, picture, source)
+
+
+async def store(context: Context, drafts: Sequence[Draft], once: Once | None = None) -> Made:
+    """Their photos and rows: all or none. Raises ``ApiError``."""
+    made = await run_sync(_store, context, drafts, once)
+    if not made.is_replay:
         context.notifier.notify()
     return made
 
@@ -120,25 +135,31 @@ def _photo_warnings(
     return (*found, *fit.warnings(size, width=asked.width, height=asked.height, fit=asked.fit))
 
 
-def _store(context: Context, new: NewJob, picture: Picture | None, source: Job | None) -> tuple[Job, bool]:
-    """The input first: a worker may claim the job the moment it is in the table."""
-    files, job, is_new = context.files, None, False
+def _store(context: Context, drafts: Sequence[Draft], once: Once | None) -> Made:
+    """The inputs first: a worker may claim a job the moment it is in the table."""
+    is_new = False
     try:
-        name = None
-        if picture is not None:
-            name = files.keep_input(new.id, picture.data, picture.suffix)
-        elif source is not None and source.input_name is not None:
-            name = files.copy_input(source.id, source.input_name, new.id)
-        new = replace(new, input_name=name)
-        job, is_new = context.queue.enqueue(new, max_queued=context.settings.max_queued)
+        new = [replace(draft.new, input_name=_keep_input(context, draft)) for draft in drafts]
+        max_queued = context.settings.max_queued
+        jobs, is_new = context.queue.enqueue_all(new, max_queued=max_queued, once=once)
     except QueueFull as full:
-        raise _full(context, full.queued, new.model) from None
+        raise _full(context, full.queued, drafts[0].new.model) from None
     except KeyReused:
         raise refusals.key_reused() from None
     finally:
         if not is_new:
-            files.remove(new.id)
-    return job, is_new
+            for draft in drafts:
+                context.files.remove(draft.new.id)
+    return Made(jobs, is_replay=not is_new)
+
+
+def _keep_input(context: Context, draft: Draft) -> str | None:
+    source = draft.source
+    if draft.picture is not None:
+        return context.files.keep_input(draft.new.id, draft.picture.data, draft.picture.suffix)
+    if source is not None and source.input_name is not None:
+        return context.files.copy_input(source.id, source.input_name, draft.new.id)
+    return None
 
 
 def plan_of(context: Context, model: str | None = None) -> Plan:

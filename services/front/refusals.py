@@ -159,6 +159,27 @@ def key_reused() -> ApiError:
     )
 
 
+def key_in_progress() -> ApiError:
+    return ApiError(
+        409,
+        "a request with this idempotency key is being taken in at this moment",
+        code="idempotency_in_progress",
+        param="Idempotency-Key",
+        fix="send it again in a second: it is answered with what the first one made",
+        headers={"Retry-After": "1"},
+    )
+
+
+def nothing_changed() -> ApiError:
+    return ApiError(
+        400,
+        "a remix needs a change: this one would be the same clip again",
+        code="nothing_changed",
+        param="prompt",
+        fix="send another prompt, photo, seed or parameter",
+    )
+
+
 # -- not now -------------------------------------------------------------------------------------------
 
 

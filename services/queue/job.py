@@ -43,8 +43,17 @@ class NewJob:
     priority: int = 0
     input_name: str | None = None  # the input's file name below the job's folder
     remixed_from: str | None = None
-    idempotency_key: str | None = None
-    fingerprint: str | None = None  # of the request as it was given: the same key must mean the same request
+
+
+@dataclass(frozen=True)
+class Once:
+    """A request that makes its jobs once, however often it is sent."""
+
+    caller: str  # whose key it is
+    key: str
+    fingerprint: str  # of the request as it was given: the same key must mean the same request
+    lives_seconds: float  # however long the jobs live
+    is_new: bool = False  # made again whatever was made before; kept for what repeats it
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Job:
     warnings: list[str]
     input_name: str | None
     remixed_from: str | None
-    idempotency_key: str | None
+    idempotency_key: str | None  # of older kits: now a table of its own
     fingerprint: str | None
     token: int  # the fence: grows with each claim
     attempts: int  # claims that count: one that a worker gave back does not

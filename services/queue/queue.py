@@ -8,13 +8,13 @@ being served, then age. Every method is one transaction, may be called from any 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from services.queue import rows
+from services.queue import idempotency, rows
 from services.queue.announcements import Announcements
 from services.queue.database import Database
 from services.queue.job import (
@@ -23,9 +23,9 @@ from services.queue.job import (
     UNFINISHED,
     Abilities,
     Job,
-    KeyReused,
     NewJob,
     NotFound,
+    Once,
     QueueFull,
 )
 from services.queue.table import jobs
@@ -48,31 +48,42 @@ class Queue:
 
     # -- for clients -------------------------------------------------------------------------------
 
-    def enqueue(self, new: NewJob, *, max_queued: int) -> tuple[Job, bool]:
+    def enqueue(self, new: NewJob, *, max_queued: int, once: Once | None = None) -> tuple[Job, bool]:
         """Keep a job. Returns it and whether it is new: a known idempotency key gives the job it made.
 
         Raises ``QueueFull`` or ``KeyReused``.
         """
+        (job,), is_new = self.enqueue_all([new], max_queued=max_queued, once=once)
+        return job, is_new
+
+    def enqueue_all(
+        self, new: Sequence[NewJob], *, max_queued: int, once: Once | None = None
+    ) -> tuple[list[Job], bool]:
+        """All of them, in this order, or none; as ``enqueue``."""
         try:
             with self._writing() as connection:
-                known = self._by_key(connection, new)
+                known = None if once is None else idempotency.made(connection, once)
                 if known is not None:
                     return known, False
                 queued = connection.scalar(rows.count(jobs.c.status == "queued")) or 0
-                if queued >= max_queued:
+                if queued + len(new) > max_queued:
                     raise QueueFull(queued)
-                connection.execute(insert(jobs).values(**rows.of(new, self._clock())))
-                return rows.one(connection, new.id), True
+                found = [rows.of(each, self._clock()) for each in new]
+                for row in found:
+                    connection.execute(insert(jobs).values(**row))
+                if once is not None:
+                    idempotency.keep(connection, once, found)
+                return [rows.one(connection, each.id) for each in new], True
         except IntegrityError:  # another front kept the same key between our look and our insert
-            with self._reading() as connection:
-                known = self._by_key(connection, new)
+            known = None if once is None else self.made_before(once)
             if known is None:
                 raise
             return known, False
 
-    def by_key(self, owner: str, key: str) -> Job | None:
+    def made_before(self, once: Once) -> list[Job] | None:
+        """What this request made, deleted jobs as failed ones; None: nothing yet. Raises ``KeyReused``."""
         with self._reading() as connection:
-            return rows.first(connection, and_(jobs.c.owner == owner, jobs.c.idempotency_key == key))
+            return idempotency.made(connection, once)
 
     def get(self, job_id: str) -> Job | None:
         with self._reading() as connection:
@@ -267,15 +278,6 @@ class Queue:
             return connection.scalar(select(func.avg(latest.c.seconds)))
 
     # -- parts -------------------------------------------------------------------------------------
-
-    def _by_key(self, connection: Connection, new: NewJob) -> Job | None:
-        if new.idempotency_key is None:
-            return None
-        same = and_(jobs.c.owner == new.owner, jobs.c.idempotency_key == new.idempotency_key)
-        known = rows.first(connection, same)
-        if known is not None and known.fingerprint != new.fingerprint:
-            raise KeyReused(known.id)
-        return known
 
     def _take_back(self, connection: Connection, now: float, also: ColumnElement[bool] | None = None) -> int:
         over = jobs.c.lease_until < now

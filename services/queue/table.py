@@ -1,4 +1,4 @@
-"""The two tables, and how a database is opened: SQLite on one box, Postgres by URL for several fronts.
+"""The tables, and how a database is opened: SQLite on one box, Postgres by URL for several fronts.
 
 A column that is added later is nullable or has a server default: an older kit's table gets it when it is
 opened, and an older kit still reads the newer table. A change that an older kit cannot live with raises
@@ -59,7 +59,7 @@ jobs = Table(
     Column("warnings", JSON, nullable=False),
     Column("input_name", String(64)),
     Column("remixed_from", String(64)),
-    Column("idempotency_key", String(255)),
+    Column("idempotency_key", String(255)),  # of older kits: now a table of its own
     Column("fingerprint", String(64)),
     Column("token", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -91,6 +91,18 @@ workers = Table(
     Column("name", String(200), primary_key=True),
     Column("reported_at", Float, nullable=False),
     Column("report", JSON, nullable=False),
+)
+
+# What a request with an idempotency key made, however long that lives. Times are the database's.
+idempotency = Table(
+    "idempotency",
+    tables,
+    Column("caller", String(200), primary_key=True),
+    Column("key", String(300), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("made", JSON, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Index("idempotency_by_end", "expires_at"),
 )
 
 
@@ -127,7 +139,7 @@ def _upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         tables.create_all(connection)
         _check_version(connection)
-        for table in (jobs, workers):
+        for table in (jobs, workers, idempotency):
             there = {column["name"] for column in inspect(connection).get_columns(table.name)}
             for column in table.columns:
                 if column.name not in there:

@@ -21,7 +21,8 @@ def postgres_url(postgres_server: Postgres) -> str:
     """An empty database."""
     engine = create_engine(postgres_server.url)
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE IF EXISTS jobs, workers, kinokit_version"))
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
     engine.dispose()
     return postgres_server.url
 

@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from services.front import content, refusals, stills
+from services.front import content, once, refusals, stills
 from services.front.access import Access
 from services.front.context import Context, Shared
 from services.front.file_answer import FileAnswer
@@ -30,7 +30,9 @@ POLL_PARTS = 20  # of what is left
 
 @router.post("", summary="Ask for a video", openapi_extra=description.request_body())
 async def create_video(request: Request, response: Response, context: Shared) -> Video:
-    return await _answer(await creation.from_request(request, context), response, context)
+    made = await creation.from_request(request, context)
+    once.mark(response, replayed=made.is_replay)
+    return await _answer(made.jobs[0], response, context)
 
 
 @router.get("", summary="List videos, newest first")
@@ -56,13 +58,15 @@ async def list_videos(
     openapi_extra=description.request_body(),
 )
 async def create_and_wait(request: Request, context: Shared) -> FileAnswer:
-    job = await creation.from_request(request, context)
+    made = await creation.from_request(request, context)
     # A proxy cuts an answer that takes longer, and the clip would be paid for and lost from sight.
     seconds = Access.read(context.boot.document()).answer_seconds(request)
-    job = await _finished(request, context, job.id, seconds)
+    job = await _finished(request, context, made.jobs[0].id, seconds)
     if job.status == "failed":
         raise refusals.failed(job)
-    return content.video(context, job)
+    answer = content.video(context, job)
+    once.mark(answer, replayed=made.is_replay)
+    return answer
 
 
 @router.get("/{video_id}", summary="One video")
@@ -117,7 +121,9 @@ async def cancel_video(video_id: VideoId, response: Response, context: Shared) -
 )
 async def remix_video(video_id: VideoId, request: Request, response: Response, context: Shared) -> Video:
     source = await _job(context, video_id)
-    return await _answer(await creation.remix(request, source, context), response, context)
+    made = await creation.remix(request, source, context)
+    once.mark(response, replayed=made.is_replay)
+    return await _answer(made.jobs[0], response, context)
 
 
 @router.get("/{video_id}/events", summary="Progress as server-sent events", response_class=StreamingResponse)

@@ -14,7 +14,6 @@ from services.queue.job import (
     MAX_ATTEMPTS,
     Abilities,
     Job,
-    KeyReused,
     NewJob,
     NotFound,
     QueueFull,
@@ -276,34 +275,6 @@ def test_an_interrupted_job_goes_before_an_owner_who_waits(
     assert claimed(queue, clock, "other").id == "a"
 
 
-def test_the_same_key_makes_one_job(queue: Queue, clock: Clock) -> None:
-    def with_key(name: str, owner: str = "me", fingerprint: str = "f") -> NewJob:
-        return NewJob(
-            id=name, model=MODEL, values={}, owner=owner, idempotency_key="k", fingerprint=fingerprint
-        )
-
-    assert queue.enqueue(with_key("a"), max_queued=10)[1]
-    job, is_new = queue.enqueue(with_key("b"), max_queued=10)
-    assert (job.id, is_new) == ("a", False)
-    finish(queue, claimed(queue, clock))
-    job, is_new = queue.enqueue(with_key("c"), max_queued=10)
-    assert (job.id, job.status, is_new) == ("a", "completed", False)
-    with pytest.raises(KeyReused):
-        queue.enqueue(with_key("d", fingerprint="other"), max_queued=10)
-    assert queue.enqueue(with_key("e", owner="you"), max_queued=10)[0].id == "e"
-
-
-def test_the_same_key_at_the_same_time_makes_one_job(queue: Queue) -> None:
-    def one(number: int) -> str:
-        new = NewJob(id=f"j{number}", model=MODEL, values={}, idempotency_key="k", fingerprint="f")
-        return queue.enqueue(new, max_queued=1000)[0].id
-
-    with ThreadPoolExecutor(8) as pool:
-        ids = set(pool.map(one, range(40)))
-    assert len(ids) == 1
-    assert queue.counts()["queued"] == 1
-
-
 def test_every_job_is_given_to_one_worker_only(queue: Queue) -> None:
     for number in range(40):
         queue.enqueue(NewJob(id=f"j{number}", model=MODEL, values={}), max_queued=1000)
@@ -329,12 +300,6 @@ def test_a_full_queue_says_how_full(queue: Queue) -> None:
         queue.enqueue(NewJob(id="one-too-many", model=MODEL, values={}), max_queued=3)
     assert full.value.queued == 3
     assert queue.get("one-too-many") is None
-
-
-def test_a_known_key_is_answered_by_a_full_queue_too(queue: Queue) -> None:
-    new = NewJob(id="a", model=MODEL, values={}, idempotency_key="k", fingerprint="f")
-    queue.enqueue(new, max_queued=1)
-    assert queue.enqueue(new, max_queued=1)[0].id == "a"
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

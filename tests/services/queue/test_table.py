@@ -51,7 +51,7 @@ def test_a_database_of_an_older_kit_is_brought_up_to_date_and_keeps_its_jobs(url
     assert (job.kind, job.parent, job.min_vram_gib) == ("clip", None, None)
     assert queue.beat("old", job.token, eta_seconds=3.5) is not None
     assert queue.complete("old", job.token, content_name="content-1.mp4", metadata={})
-    queue.enqueue(NewJob("new", "demo", {}, fingerprint="f"), max_queued=10)
+    queue.enqueue(NewJob("new", "demo", {}, min_vram_gib=8.0), max_queued=10)
     queue.close()
     again = Queue(url)
     assert [job.content_name for job in again.page(order="asc")[0]] == ["content-1.mp4", None]
