@@ -1,11 +1,15 @@
-"""Files that are replaced in one step: a reader sees the old content or the new one, never half of it."""
+"""Files that are replaced in one step, and files and folders that a power cut does not take away.
+
+A reader of a replaced file sees the old content or the new one, never half of it.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -41,3 +45,24 @@ def replace_bytes(path: Path, data: bytes, *, mode: int | None = None, sync: boo
 def replace_text(path: Path, text: str, *, mode: int | None = None, sync: bool = False) -> None:
     """``replace_bytes`` of UTF-8."""
     replace_bytes(path, text.encode(), mode=mode, sync=sync)
+
+
+def sync(path: Path) -> None:
+    """What the file holds, or the names in a folder, are on the disk when this returns. OSError if not."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network volumes have no fsync of folders
+            raise
+    finally:
+        os.close(fd)
+
+
+def make_folder(folder: Path) -> None:
+    """With those above it; all of them are on the disk when this returns."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir()
+        sync(folder.parent)

@@ -97,10 +97,11 @@ async def renew(job_id: str, beat: Beat, context: Shared) -> BeatAnswer:
 async def write_content(job_id: str, token: int, request: Request, context: Shared) -> None:
     await _holder(context, job_id, token)
     final = context.files.folder(job_id) / context.files.content_name(token)
-    await run_in_threadpool(final.parent.mkdir, parents=True, exist_ok=True)
+    await run_in_threadpool(files.make_folder, final.parent)
     with files.replacing(final) as part:
         await _receive(request, part, context.settings.max_content_bytes)
         await _holder(context, job_id, token)  # it may have been lost while the bytes came
+    await run_in_threadpool(files.sync, final.parent)
 
 
 async def _receive(request: Request, part: Path, max_bytes: int) -> None:

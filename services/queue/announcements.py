@@ -23,7 +23,7 @@ class Announcements:
         """Replace what this worker reported before."""
         this = workers.c.name == report.worker
         try:
-            with self._database.writing() as connection:
+            with self._database.writing(may_be_lost=True) as connection:
                 values = {"report": report.as_json(), "reported_at": now(connection)}
                 if not connection.execute(update(workers).where(this).values(**values)).rowcount:
                     connection.execute(insert(workers).values(name=report.worker, **values))

@@ -25,13 +25,18 @@ class Database:
         with _answering():
             self._engine = connect(url)
         self._reader = self._engine.execution_options(reads_only=True)
+        self._hasty = self._engine.execution_options(may_be_lost=True)
 
     def close(self) -> None:
         self._engine.dispose()
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        with _answering(), self._engine.begin() as connection:
+    def writing(self, *, may_be_lost: bool = False) -> Iterator[Connection]:
+        """A transaction that is on the disk when the block has ended.
+
+        ``may_be_lost``: at a power cut; nothing is waited for then. For what is soon written again.
+        """
+        with _answering(), (self._hasty if may_be_lost else self._engine).begin() as connection:
             yield connection
 
     @contextmanager

@@ -1,10 +1,15 @@
-"""Where a job's files are: ``jobs/<id>/``, its input and one content per attempt."""
+"""Where a job's files are: ``jobs/<id>/``, its input and one content per attempt.
+
+What is kept here is on the disk before its row says so: a power cut takes nothing away that was accepted.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
 from pathlib import Path
+
+from bootstrap import files
 
 INPUT = "input"
 ORPHAN_SECONDS = 3600.0  # a folder without a row may belong to a request that is just coming in
@@ -19,16 +24,16 @@ class Files:
 
     def keep_input(self, job_id: str, data: bytes, suffix: str) -> str:
         """Store the checked input; its name below the job's folder."""
-        folder = self.folder(job_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{INPUT}{suffix}").write_bytes(data)
-        return f"{INPUT}{suffix}"
+        kept = self.folder(job_id) / f"{INPUT}{suffix}"
+        files.make_folder(kept.parent)
+        kept.write_bytes(data)
+        return _settled(kept)
 
     def copy_input(self, from_id: str, name: str, to_id: str) -> str:
-        target = self.folder(to_id)
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.folder(from_id) / name, target / name)
-        return name
+        kept = self.folder(to_id) / name
+        files.make_folder(kept.parent)
+        shutil.copyfile(self.folder(from_id) / name, kept)
+        return _settled(kept)
 
     def content_name(self, token: int) -> str:
         """One name per attempt: a late upload never replaces the winner's."""
@@ -56,3 +61,9 @@ class Files:
             for path in self.root.iterdir()
             if path.is_dir() and path.stat().st_mtime < before and not any(path.glob("content-*.mp4"))
         }
+
+
+def _settled(kept: Path) -> str:
+    files.sync(kept)
+    files.sync(kept.parent)
+    return kept.name

@@ -168,7 +168,7 @@ class Queue:
             values["progress"] = min(max(progress, 0.0), 1.0)
         if stage is not None:
             values["stage"] = stage
-        return self._change(rows.held(job_id, token), job_id, values)
+        return self._change(rows.held(job_id, token), job_id, values, may_be_lost=True)
 
     def complete(self, job_id: str, token: int, *, content_name: str, metadata: dict[str, Any]) -> bool:
         values = {"status": "completed", "progress": 1.0, "content_name": content_name, "metadata": metadata}
@@ -293,8 +293,10 @@ class Queue:
         values = values | rows.unleased() | {"completed_at": self._clock()}
         return self._change(rows.held(job_id, token), job_id, values) is not None
 
-    def _change(self, where: ColumnElement[bool], job_id: str, values: dict[str, Any]) -> Job | None:
-        with self._writing() as connection:
+    def _change(
+        self, where: ColumnElement[bool], job_id: str, values: dict[str, Any], *, may_be_lost: bool = False
+    ) -> Job | None:
+        with self._writing(may_be_lost=may_be_lost) as connection:
             if not connection.execute(update(jobs).where(where).values(**values)).rowcount:
                 return None
             return rows.one(connection, job_id)

@@ -40,17 +40,20 @@ def prepare(engine: Engine) -> None:
         with closing(connection.cursor()) as cursor:
             cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             cursor.execute(f"PRAGMA journal_mode={journal}")
-            # At a power loss WAL loses the last transactions at most, a rollback journal may be damaged.
-            cursor.execute(f"PRAGMA synchronous={'NORMAL' if journal == 'WAL' else 'FULL'}")
+
+    def begin(connection: Any) -> None:
+        options = connection.get_execution_options()
+        if options.get("reads_only"):
+            connection.exec_driver_sql("BEGIN DEFERRED")
+            return
+        # At a power loss WAL loses what was not synced, a rollback journal may be damaged.
+        may_be_lost = journal == "WAL" and options.get("may_be_lost")
+        connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if may_be_lost else 'FULL'}")
+        # The lock first: one that begins as a reader fails at once when another wrote meanwhile.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", _begin)
-
-
-def _begin(connection: Any) -> None:
-    # A writer takes the lock first: one that begins as a reader fails at once when another wrote meanwhile.
-    mode = "DEFERRED" if connection.get_execution_options().get("reads_only") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    event.listen(engine, "begin", begin)
 
 
 def _journal(file: Path) -> Journal:
