@@ -22,7 +22,18 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from bootstrap.errors import KitError
 from bootstrap.launch import listener
-from services.front import errors, health, hub_token, presence, public_address, stay, studio, upkeep, workers
+from services.front import (
+    connections,
+    errors,
+    health,
+    hub_token,
+    presence,
+    public_address,
+    stay,
+    studio,
+    upkeep,
+    workers,
+)
 from services.front.access import Access
 from services.front.auth import Auth
 from services.front.context import Context, Shared
@@ -128,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.access").addFilter(AccessFilter())
     resolved = json.load(given.settings) if given.settings else {}
+    most = connections.raise_file_limit()
     try:
         listening = listen(given)
         host, port = listening.getsockname()[:2]
@@ -136,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(f"error: {error}") from None
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=STOP_SECONDS, server_header=False)
     with suppress(KeyboardInterrupt):
-        Server(config, app.state.context.notifier).run(sockets=[listening])
+        Server(config, app.state.context.notifier, most_connections=most).run(sockets=[listening])
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The server below the app: how it ends, how often it wakes, and what its access log says."""
+"""The server below the app: its connections, how it ends, how often it wakes, what its access log says."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from types import FrameType
 
 import uvicorn
 
-from services.front import request_ids
+from bootstrap.launch import listener
+from services.front import connections, request_ids
 from services.front.auth import hide_token
 from services.queue import notifier
 from services.queue.notifier import Notifier
 
+MOST_CONNECTIONS = 512  # where nobody has asked for more files
 DATE_SECONDS = 1.0  # the Date header's own step
 # Asked every few seconds; the last by the studio
 QUIET_PATHS = ("/internal/", "/healthz", "/readyz", "/ping", "/status", "/v1/videos?limit=")
@@ -22,7 +24,11 @@ QUIET_PATHS = ("/internal/", "/healthz", "/readyz", "/ping", "/status", "/v1/vid
 class Server(uvicorn.Server):
     """Tells long answers to end as soon as the signal comes, so that stopping takes no longer than they."""
 
-    def __init__(self, config: uvicorn.Config, notifier: Notifier) -> None:
+    def __init__(
+        self, config: uvicorn.Config, notifier: Notifier, *, most_connections: int = MOST_CONNECTIONS
+    ) -> None:
+        config.http = connections.bounded(most_connections)
+        config.backlog = connections.burst(most_connections)  # asyncio accepts so many in one go
         super().__init__(config)
         self._notifier = notifier
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -31,6 +37,15 @@ class Server(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(listener.BACKLOG)  # whoever waits in the kernel's queue costs nothing
+
+    async def on_tick(self, counter: int) -> bool:
+        connections.close_silent(self.server_state.connections)
+        return await super().on_tick(counter)
 
     async def main_loop(self) -> None:
         """As often as the Date header changes; uvicorn's own looks ten times a second for the end."""
