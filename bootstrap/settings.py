@@ -112,6 +112,10 @@ class Settings(BaseModel):
         float | None, Field(ge=0, description="US dollars an hour, shown beside what waits")
     ] = None
     max_queued: Annotated[int, Field(ge=1, description="Clips that may wait; more are refused")] = 100
+    min_free_disk_mib: Annotated[
+        float | None,
+        Field(ge=0, description="With less free disk no clip is begun; else 512, or a tenth of a small disk"),
+    ] = None
     keep_days: Annotated[
         float | None, Field(gt=0, description="Finished clips are deleted after this; never when absent")
     ] = None

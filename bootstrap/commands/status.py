@@ -99,6 +99,7 @@ def describe(data_dir: Path) -> dict[str, Any]:
         failure=boot.get("failure"),
         workers=(answer or {}).get("workers", []),
         queue=(answer or {}).get("queue"),
+        paused=(answer or {}).get("paused"),
     )
 
 
@@ -137,6 +138,8 @@ def _lines(found: dict[str, Any], data_dir: Path) -> list[str]:
                 ", ".join(f"{queue[key]} {key}" for key in ("queued", "in_progress", "completed", "failed")),
             )
         )
+    if found.get("paused"):
+        rows += [("paused", found["paused"]["problem"]), ("fix", found["paused"]["fix"])]
     if found["failure"]:
         rows += [("failed", found["failure"]["problem"]), ("fix", found["failure"]["fix"])]
     width = max(len(name) for name, _ in rows)

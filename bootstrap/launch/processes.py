@@ -35,6 +35,7 @@ FRONT_SETTINGS = (
     "auth",
     "database_url",
     "max_queued",
+    "min_free_disk_mib",
     "keep_days",
     "results_url",
     "private_hosts",

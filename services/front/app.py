@@ -29,6 +29,7 @@ from services.front import (
     hub_token,
     presence,
     public_address,
+    queue_pause,
     stay,
     studio,
     upkeep,
@@ -66,6 +67,7 @@ def assemble(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(hub_token.router)
     app.include_router(stay.router)
+    app.include_router(queue_pause.router)
     app.include_router(videos.router)
     app.include_router(models.router)
     app.include_router(workers.router)

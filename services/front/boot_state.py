@@ -56,6 +56,9 @@ class BootState:
             _merge_load(document, workers)
         return document
 
+    def is_stopping(self) -> bool:
+        return bool(self._written()["state"] == "stopping")
+
     def state(self) -> str:
         return str(self.document()["state"])
 

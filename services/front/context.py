@@ -16,6 +16,7 @@ from services.front.fleet import Fleet
 from services.front.once import UnderWay
 from services.front.outbox import Outbox
 from services.front.presence import Presence
+from services.front.readiness import Readiness
 from services.front.settings import Settings
 from services.queue.files import Files
 from services.queue.notifier import Notifier
@@ -39,6 +40,13 @@ class Context:
         self.presence = Presence()
         self.notifier = Notifier()
         self.under_way = UnderWay()
+        self.readiness = Readiness(
+            settings.data_dir,
+            self.boot,
+            self.notifier,
+            self.ask,
+            min_free_disk_mib=settings.min_free_disk_mib,
+        )
         self.outbox = None  # where nothing is copied out of the box
         if settings.results_url:
             self.outbox = Outbox(settings.results_url, self.files, self.notifier, self.ask)

@@ -115,6 +115,7 @@ def draft(
 
 async def store(context: Context, drafts: Sequence[Draft], once: Once | None = None) -> Made:
     """Their photos and rows: all or none. Raises ``ApiError``."""
+    await context.readiness.admit()
     made = await run_sync(_store, context, drafts, once)
     if not made.is_replay:
         context.notifier.notify()

@@ -28,9 +28,14 @@ async def readyz(context: Shared) -> JSONResponse:
     document = context.boot.document()
     phase, progress = boot_state.progress(document)
     body = {"state": document["state"], "phase": phase, "progress": progress}
+    obstacle = await context.readiness.obstacle() if document["state"] in ("ready", "stopping") else None
+    if obstacle is not None:
+        body |= {"state": obstacle.state, "reason": obstacle.reason}
+    elif document["state"] == "loading":
+        body["reason"] = "no_worker"
     if document.get("link"):
         body["download"] = {**document["link"], "is_slow": boot_state.has_finding(document, "slow_link")}
-    if document["state"] == "ready":
+    if body["state"] == "ready":
         return JSONResponse(body)
     return JSONResponse(body, 503, headers={"Retry-After": str(RETRY_SECONDS)})
 
@@ -39,7 +44,10 @@ async def readyz(context: Shared) -> JSONResponse:
 @router.head("/ping", include_in_schema=False)
 async def ping(context: Shared) -> Response:
     await context.fleet.refresh()
-    return Response(status_code={"ready": 200, "failed": 500}.get(context.boot.state(), 204))
+    state = context.boot.state()
+    if state == "ready" and await context.readiness.obstacle() is not None:
+        state = "paused"
+    return Response(status_code={"ready": 200, "failed": 500}.get(state, 204))
 
 
 @router.get("/status", summary="Everything")
@@ -47,6 +55,7 @@ async def status(context: Shared) -> dict[str, Any]:
     await context.fleet.refresh()
     plan = context.boot.plan()
     counts = await context.counts.read(plan.model if plan else None)  # first: the state follows from it
+    obstacle = await context.readiness.obstacle()
     return {
         "boot": context.boot.document(),
         "studio": context.studio,
@@ -55,6 +64,8 @@ async def status(context: Shared) -> dict[str, Any]:
         "unused_seconds": _unused_seconds(context),
         "workers": [report.public() for report in context.workers.all()],
         "queue": counts,
+        "min_free_disk_mib": context.settings.min_free_disk_mib,
+        "paused": obstacle.public() if obstacle else None,
         "plan": {**plan.model_dump(mode="json"), "family": plan.family.name} if plan else None,
     }
 

@@ -213,3 +213,11 @@ def queue_full(queued: int, *, retry_seconds: int, all_seconds: float | None) ->
         fix=f"try again in {retry_seconds} s, or cancel some",
         headers={"Retry-After": str(retry_seconds)},
     )
+
+
+def disk_full(problem: str, fix: str) -> ApiError:
+    return ApiError(507, problem, code="disk_full", fix=fix, headers={"Retry-After": "60"})
+
+
+def stopping(problem: str, fix: str) -> ApiError:
+    return ApiError(503, problem, code="stopping", fix=fix, headers={"Retry-After": "30"})

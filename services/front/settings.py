@@ -24,6 +24,7 @@ class Settings:
     auth: bool = True  # the token is asked for; off only where nobody else can reach the port
     database_url: str | None = None  # None: jobs.db in the data directory
     max_queued: int = MAX_QUEUED
+    min_free_disk_mib: float | None = None  # with less the disk counts as full; None: by its size
     max_image_bytes: int = images.MAX_BYTES
     lease_seconds: float = LEASE_SECONDS  # a job whose worker has been silent for so long is taken back
     max_content_bytes: int = 4096 * MIB
@@ -46,6 +47,7 @@ class Settings:
             auth=listener.asks_for_token(resolved.get("auth", "auto"), host),
             database_url=resolved.get("database_url"),
             max_queued=resolved.get("max_queued", MAX_QUEUED),
+            min_free_disk_mib=resolved.get("min_free_disk_mib"),
             results_url=resolved.get("results_url"),
             private_hosts=tuple(name.strip().lower() for name in resolved.get("private_hosts", ())),
             keep_seconds=None if keep_days is None else keep_days * DAY_SECONDS,

@@ -29,7 +29,7 @@ from services.worker.protocol import (
 
 router = APIRouter(prefix="/internal", tags=["workers"], include_in_schema=False)
 
-LOOK_SECONDS = 1.0  # another front may take a job in, which notifies nobody here
+LOOK_SECONDS = 1.0  # another front may take a job in, or a disk become free, which notifies nobody here
 MAX_WAIT_SECONDS = 30.0
 FLUSH_BYTES = 4 * 1024**2
 
@@ -44,14 +44,16 @@ async def claim(asked: Claim, request: Request, context: Shared) -> Response | C
     until = asyncio.get_running_loop().time() + min(asked.wait_seconds, MAX_WAIT_SECONDS)
     while not context.notifier.stopping:
         change = context.notifier.subscribe()
-        job = await _claim_once(asked, context)
+        is_held = await context.readiness.holds_jobs_back()
+        job = None if is_held else await _claim_once(asked, context)
         if job is not None:
             context.notifier.notify()
             return _claimed(job)
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
             break
-        await notifier.wait(change, min(left, LOOK_SECONDS) if context.settings.is_shared else left)
+        looks = is_held or context.settings.is_shared
+        await notifier.wait(change, min(left, LOOK_SECONDS) if looks else left)
         # A job given to a worker that has gone would wait for its lease to run out.
         if await request.is_disconnected():
             break

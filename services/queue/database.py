@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 
 from bootstrap.errors import KitError
 from services.queue.job import DatabaseDown
@@ -53,6 +54,9 @@ def _answering() -> Iterator[None]:
         if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise OSError(errno.ENOSPC, "the disk is full") from None
         log.warning("the database does not answer (%s)", type(error.orig).__name__)
+        raise DatabaseDown from None
+    except NoConnectionLeft:  # all of them wait for it
+        log.warning("the database does not answer (all connections are in use)")
         raise DatabaseDown from None
     except DatabaseError as error:
         if type(error.orig) is not sqlite3.DatabaseError:

@@ -28,6 +28,7 @@ from services.queue.job import (
     Once,
     QueueFull,
 )
+from services.queue.pause import Pause
 from services.queue.table import jobs
 
 PART = 1000
@@ -40,6 +41,7 @@ class Queue:
         self._database = Database(url)
         self._reading, self._writing = self._database.reading, self._database.writing
         self.announcements = Announcements(self._database, clock)
+        self.pause = Pause(self._database)
         self._lease_seconds = lease_seconds
         self._clock = clock
 

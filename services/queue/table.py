@@ -105,6 +105,14 @@ idempotency = Table(
     Index("idempotency_by_end", "expires_at"),
 )
 
+# What holds for the whole queue as long as its row is there: see pause.py.
+flags = Table(
+    "flags",
+    tables,
+    Column("name", String(64), primary_key=True),
+    Column("since", Float, nullable=False),
+)
+
 
 def now(connection: Connection) -> ColumnElement[float]:
     """The database's own time, in seconds since the epoch."""

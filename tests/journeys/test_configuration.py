@@ -130,6 +130,7 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "stop_after_hours": 5,
         "hourly_cost": 0.25,
         "max_queued": 7,
+        "min_free_disk_mib": 3,
         "keep_days": KEEP_DAYS,
         "database_url": f"sqlite:///{folder / 'el5ewhere.db'}",
         "accept_licence": True,
@@ -169,6 +170,7 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "mirrors": lambda made: len(made.mirror.seen) > 0,
     "hourly_cost": lambda made: made.status()["boot"]["hourly_cost"] == 0.25,
     "max_queued": lambda made: made.status()["queue"]["max_queued"] == 7,
+    "min_free_disk_mib": lambda made: made.status()["min_free_disk_mib"] == 3,
     "database_url": lambda made: (made.file.parent / "el5ewhere.db").exists(),
     "accept_licence": lambda made: (
         json.loads((made.kit.data_dir.parents[1] / "licences.json").read_text())
