@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import time
+from contextlib import suppress
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -18,6 +19,7 @@ log = logging.getLogger("kinokit.front")
 
 RETRY_SECONDS = 2.0  # after one that failed
 SLACK_SECONDS = 0.05  # a lease that ends now has not ended yet
+LATE_SECONDS = 5.0  # a sleep that takes so much longer: the whole front did not run
 
 
 async def keep(context: Context) -> None:
@@ -32,14 +34,12 @@ async def keep(context: Context) -> None:
             if time.monotonic() - purged_at > settings.purge_seconds:
                 await run_in_threadpool(_purge, context)
                 purged_at = time.monotonic()
-            lease_ends_at = await context.ask(lambda queue: queue.next_lease_end())
-            if lease_ends_at is None:
+            left = await context.ask(lambda queue: queue.left_seconds())
+            if left is None:
                 alone = settings.purge_seconds  # nobody else gives leases
                 await notifier.wait(change, settings.lease_seconds if settings.is_shared else alone)
                 continue
-            # no longer than a lease: the clock may be set back
-            left = min(lease_ends_at - time.time(), settings.lease_seconds, settings.purge_seconds)
-            pause = max(0.0, left) + SLACK_SECONDS
+            pause = max(0.0, min(left, settings.lease_seconds, settings.purge_seconds)) + SLACK_SECONDS
         except DatabaseDown:
             pass  # the queue has logged it; the next round tries again
         except (KitError, OSError) as error:
@@ -48,7 +48,15 @@ async def keep(context: Context) -> None:
             reported = str(error)
         except Exception:
             log.exception("upkeep failed")
+        until = time.monotonic() + pause
         await asyncio.sleep(pause)
+        if time.monotonic() - until > LATE_SECONDS:  # held, as every beat was that came meanwhile
+            await _give_grace(context)
+
+
+async def _give_grace(context: Context) -> None:
+    with suppress(DatabaseDown, KitError, OSError):  # the queue does so itself after such an outage
+        await context.ask(lambda queue: queue.grant_grace())
 
 
 def _purge(context: Context) -> None:

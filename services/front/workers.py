@@ -15,10 +15,11 @@ from bootstrap import files
 from services.front.context import Context, Shared
 from services.front.errors import ApiError
 from services.queue import notifier
-from services.queue.job import CANCELLED, MAX_ATTEMPTS, Abilities, Job
+from services.queue.job import CANCELLED, Abilities, Job
 from services.worker.protocol import (
     Beat,
     BeatAnswer,
+    ChildDied,
     Claim,
     Claimed,
     Finish,
@@ -70,7 +71,6 @@ def _claimed(job: Job) -> Claimed:
         id=job.id,
         token=job.token,
         attempt=job.attempts,
-        is_last_attempt=job.attempts >= MAX_ATTEMPTS,
         kind=job.kind,
         model=job.model,
         values=job.values,
@@ -83,7 +83,15 @@ async def read_input(job_id: str, token: int, context: Shared) -> FileResponse:
     job = await _holder(context, job_id, token)
     if job.input_name is None:
         raise ApiError(404, f"job {job_id} has no input", code="not_found", fix="look at has_input")
-    return FileResponse(context.files.folder(job_id) / job.input_name)
+    path = context.files.folder(job_id) / job.input_name
+    if not await run_in_threadpool(path.is_file):
+        raise ApiError(
+            410,
+            f"the photo of job {job_id} is gone from the data directory",
+            code="input_missing",
+            fix="ask for the video again, with its photo",
+        )
+    return FileResponse(path)
 
 
 @router.post("/jobs/{job_id}/beat")
@@ -168,6 +176,13 @@ def _finished_before(context: Context, job_id: str, end: Finish) -> bool:
 @router.post("/jobs/{job_id}/release", status_code=204)
 async def give_back(job_id: str, release: Release, context: Shared) -> None:
     if not await context.ask(lambda queue: queue.release(job_id, release.token)):
+        raise _lost(job_id)
+    context.notifier.notify()
+
+
+@router.post("/jobs/{job_id}/died", status_code=204)
+async def bury(job_id: str, died: ChildDied, context: Shared) -> None:
+    if not await context.ask(lambda queue: queue.bury(job_id, died.token, reason=died.reason)):
         raise _lost(job_id)
     context.notifier.notify()
 

@@ -27,6 +27,7 @@ class Database:
             self._engine = connect(url)
         self._reader = self._engine.execution_options(reads_only=True)
         self._hasty = self._engine.execution_options(may_be_lost=True)
+        self._was_away = False
 
     def close(self) -> None:
         self._engine.dispose()
@@ -37,13 +38,27 @@ class Database:
 
         ``may_be_lost``: at a power cut; nothing is waited for then. For what is soon written again.
         """
-        with _answering(), (self._hasty if may_be_lost else self._engine).begin() as connection:
+        with self._noticing(), (self._hasty if may_be_lost else self._engine).begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        with _answering(), self._reader.begin() as connection:
+        with self._noticing(), self._reader.begin() as connection:
             yield connection
+
+    def outage_ended(self) -> bool:
+        """Whether there was one since the last time; to be asked within a transaction."""
+        was_away, self._was_away = self._was_away, False
+        return was_away
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        try:
+            with _answering():
+                yield
+        except (DatabaseDown, OSError):  # away, or the disk is full
+            self._was_away = True
+            raise
 
 
 @contextmanager

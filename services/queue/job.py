@@ -11,10 +11,13 @@ UNFINISHED: tuple[Status, ...] = ("queued", "in_progress")
 # Error codes that the queue itself gives; workers add theirs (out_of_memory, generation_failed, ...).
 CANCELLED = "cancelled"
 WORKER_LOST = "worker_lost"
+EXPIRED = "expired"
 
 CLIP = "clip"  # the kind of all jobs so far
 
-MAX_ATTEMPTS = 3
+MAX_DEATHS = 2  # GPU children that died in a job: then it is the job's fault
+MAX_INTERRUPTIONS = 20  # lost workers, restarted boxes: seldom the job's fault, but it must end some day
+PATIENT_INTERRUPTIONS = 2  # from then on it waits behind those that were there before
 LEASE_SECONDS = 30.0
 
 
@@ -43,6 +46,8 @@ class NewJob:
     priority: int = 0
     input_name: str | None = None  # the input's file name below the job's folder
     remixed_from: str | None = None
+    timeout_seconds: float | None = None  # that one attempt may take; None: as the front's settings say
+    ttl_seconds: float | None = None  # that it may wait for its first attempt; None: for ever
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,15 @@ class Job:
     fingerprint: str | None
     token: int  # the fence: grows with each claim
     attempts: int  # claims that count: one that a worker gave back does not
-    worker: str | None
-    lease_until: float | None
+    deaths: int  # GPU children that died while they made it
+    interruptions: int  # attempts that ended with their worker, box or lease
+    turn: int | None  # its place in the queue, when that is not its number any more
+    worker: str | None  # who has it, or had it last and may still come back
+    lease_until: float | None  # by the clock of ``era``
+    wait_until: float | None  # likewise; when it has not begun by then it ends
+    era: str | None  # what those two are counted from
+    timeout_seconds: float | None
+    ttl_seconds: float | None
     cancel_requested: bool
     created_at: float
     started_at: float | None

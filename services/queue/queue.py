@@ -1,6 +1,6 @@
 """The queue's verbs. A lease says who works on a job, a growing token which attempt counts.
 
-Order: higher priority, then jobs whose turn was interrupted, then the owner who waited longest since
+Order: higher priority, then jobs whose turn was interrupted once, then the owner who waited longest since
 being served, then age. Every method is one transaction, may be called from any thread, and raises
 ``DatabaseDown`` when the database does not answer.
 """
@@ -11,15 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from services.queue import idempotency, rows
+from services.queue import idempotency, lease_clock, rows
 from services.queue.announcements import Announcements
 from services.queue.database import Database
 from services.queue.job import (
     LEASE_SECONDS,
-    MAX_ATTEMPTS,
     UNFINISHED,
     Abilities,
     Job,
@@ -28,6 +27,8 @@ from services.queue.job import (
     Once,
     QueueFull,
 )
+from services.queue.lease_clock import LeaseClock
+from services.queue.leases import Leases
 from services.queue.pause import Pause
 from services.queue.table import jobs
 
@@ -36,13 +37,19 @@ PART = 1000
 
 class Queue:
     def __init__(
-        self, url: str, *, lease_seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.time
+        self,
+        url: str,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = time.time,
+        leases_by: LeaseClock | None = None,
     ) -> None:
+        """``clock`` tells what people read; leases end by ``leases_by``, else by the database's kind."""
         self._database = Database(url)
         self._reading, self._writing = self._database.reading, self._database.writing
         self.announcements = Announcements(self._database, clock)
         self.pause = Pause(self._database)
-        self._lease_seconds = lease_seconds
+        self._leases = Leases(leases_by or lease_clock.of(url), seconds=lease_seconds, wall=clock)
         self._clock = clock
 
     def close(self) -> None:
@@ -71,8 +78,9 @@ class Queue:
                 if queued + len(new) > max_queued:
                     raise QueueFull(queued)
                 found = [rows.of(each, self._clock()) for each in new]
-                for row in found:
-                    connection.execute(insert(jobs).values(**row))
+                for each, row in zip(new, found, strict=True):
+                    waits = self._leases.waits(connection, each.ttl_seconds)
+                    connection.execute(insert(jobs).values(**row, **waits))
                 if once is not None:
                     idempotency.keep(connection, once, found)
                 return [rows.one(connection, each.id) for each in new], True
@@ -130,22 +138,9 @@ class Queue:
 
         A worker does one job at a time: what it still holds, from before it died, is taken back first.
         """
-        now = self._clock()
         with self._writing() as connection:
-            self._take_back(connection, now, jobs.c.worker == worker)
-            number = connection.scalar(rows.next_number(can))
-            if number is None:
-                return None
-            leased = {
-                "status": "in_progress",
-                "worker": worker,
-                "token": jobs.c.token + 1,
-                "attempts": jobs.c.attempts + 1,
-                "lease_until": now + self._lease_seconds,
-                "started_at": now,
-            }
-            connection.execute(update(jobs).where(jobs.c.number == number).values(**leased))
-            return rows.first(connection, jobs.c.number == number)
+            self._forgive(connection)
+            return self._leases.grant(connection, worker, can)
 
     def holder(self, job_id: str, token: int) -> Job | None:
         """The job, if the attempt with this token still holds it."""
@@ -161,16 +156,17 @@ class Queue:
         stage: str | None = None,
         eta_seconds: float | None = None,
     ) -> Job | None:
-        """Renew the lease and note the progress (0 to 1). None: the lease is lost, stop."""
-        values: dict[str, Any] = {
-            "lease_until": self._clock() + self._lease_seconds,
-            "eta_seconds": eta_seconds,
-        }
+        """Renew the lease and note the progress (0 to 1). None: the lease is lost, stop.
+
+        One that ran out is given again while nobody else has the job.
+        """
+        values: dict[str, Any] = {"eta_seconds": eta_seconds}
         if progress is not None:
             values["progress"] = min(max(progress, 0.0), 1.0)
         if stage is not None:
             values["stage"] = stage
-        return self._change(rows.held(job_id, token), job_id, values, may_be_lost=True)
+        with self._writing(may_be_lost=True) as connection:
+            return self._leases.renew(connection, job_id, token, values)
 
     def complete(self, job_id: str, token: int, *, content_name: str, metadata: dict[str, Any]) -> bool:
         values = {"status": "completed", "progress": 1.0, "content_name": content_name, "metadata": metadata}
@@ -182,13 +178,13 @@ class Queue:
 
     def release(self, job_id: str, token: int) -> bool:
         """Back into the queue, at the old place; this attempt does not count. A cancelled one ends."""
-        held = rows.held(job_id, token)
-        back = rows.requeued() | {"attempts": jobs.c.attempts - 1}
         with self._writing() as connection:
-            ended = update(jobs).where(held, jobs.c.cancel_requested).values(**rows.cancelled(self._clock()))
-            if connection.execute(ended).rowcount:
-                return True
-            return bool(connection.execute(update(jobs).where(held).values(**back)).rowcount)
+            return self._leases.release(connection, job_id, token)
+
+    def bury(self, job_id: str, token: int, *, reason: str) -> bool:
+        """The GPU child died while it made this job: it runs once more, then it fails with the reason."""
+        with self._writing() as connection:
+            return self._leases.bury(connection, job_id, token, reason)
 
     # -- for the copies outside of the box ----------------------------------------------------------
 
@@ -206,23 +202,20 @@ class Queue:
     # -- upkeep ------------------------------------------------------------------------------------
 
     def take_back(self) -> int:
-        """Put jobs whose lease ran out back, or end them; how many."""
+        """Put jobs whose lease ran out back, end those that waited too long; how many."""
         with self._writing() as connection:
-            return self._take_back(connection, self._clock())
+            self._forgive(connection)
+            return self._leases.take_back(connection)
 
-    def next_lease_end(self) -> float | None:
-        """When the first of the running leases ends, in seconds since the epoch; None when there is none."""
+    def left_seconds(self) -> float | None:
+        """Until the first lease or patience ends; None when there is none."""
         with self._reading() as connection:
-            first = select(func.min(jobs.c.lease_until)).where(jobs.c.status == "in_progress")
-            found: float | None = connection.scalar(first)
-        return found
+            return self._leases.left_seconds(connection)
 
     def grant_grace(self) -> None:
         """Renew every running lease once: while the front was away no worker could beat."""
-        until = self._clock() + self._lease_seconds
-        running = and_(jobs.c.status == "in_progress", jobs.c.lease_until < until)
         with self._writing() as connection:
-            connection.execute(update(jobs).where(running).values(lease_until=until))
+            self._leases.give_grace(connection)
 
     def ended(self, *, before: float, only_copied: bool = False) -> list[str]:
         """The ids of jobs that ended before this time; ``only_copied``: no clip that is nowhere else."""
@@ -281,27 +274,16 @@ class Queue:
 
     # -- parts -------------------------------------------------------------------------------------
 
-    def _take_back(self, connection: Connection, now: float, also: ColumnElement[bool] | None = None) -> int:
-        over = jobs.c.lease_until < now
-        lost = and_(jobs.c.status == "in_progress", over if also is None else over | also)
-        ends = [
-            update(jobs).where(lost, jobs.c.cancel_requested).values(**rows.cancelled(now)),
-            update(jobs).where(lost, jobs.c.attempts >= MAX_ATTEMPTS).values(**rows.lost(now)),
-            update(jobs).where(lost).values(**rows.requeued()),
-        ]
-        return sum(connection.execute(end).rowcount for end in ends)
+    def _forgive(self, connection: Connection) -> None:
+        """After an outage of the database: the first one back must not end what could not be renewed."""
+        if self._database.outage_ended():
+            self._leases.give_grace(connection)
 
     def _finish(self, job_id: str, token: int, values: dict[str, Any]) -> bool:
         values = values | rows.unleased() | {"completed_at": self._clock()}
-        return self._change(rows.held(job_id, token), job_id, values) is not None
-
-    def _change(
-        self, where: ColumnElement[bool], job_id: str, values: dict[str, Any], *, may_be_lost: bool = False
-    ) -> Job | None:
-        with self._writing(may_be_lost=may_be_lost) as connection:
-            if not connection.execute(update(jobs).where(where).values(**values)).rowcount:
-                return None
-            return rows.one(connection, job_id)
+        with self._writing() as connection:
+            ended = update(jobs).where(rows.held(job_id, token)).values(**values)
+            return bool(connection.execute(ended).rowcount)
 
 
 def _parts(ids: Iterable[str]) -> Iterator[list[str]]:

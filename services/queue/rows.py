@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
-from services.queue.job import CANCELLED, MAX_ATTEMPTS, WORKER_LOST, Abilities, Job, NewJob, NotFound
+from services.queue.job import (
+    CANCELLED,
+    EXPIRED,
+    MAX_INTERRUPTIONS,
+    PATIENT_INTERRUPTIONS,
+    UNFINISHED,
+    WORKER_LOST,
+    Abilities,
+    Job,
+    NewJob,
+    NotFound,
+)
 from services.queue.table import jobs
 
 
@@ -18,6 +29,8 @@ def of(new: NewJob, now: float) -> dict[str, Any]:
         "status": "queued",
         "token": 0,
         "attempts": 0,
+        "deaths": 0,
+        "interruptions": 0,
         "cancel_requested": False,
         "created_at": now,
         "progress": 0.0,
@@ -42,8 +55,10 @@ def next_number(can: Abilities) -> Any:
         .where(jobs.c.status == "queued", doable(can))
         .order_by(
             jobs.c.priority.desc(),
-            (jobs.c.token > 0).desc(),  # its turn had come already
+            and_(jobs.c.token > 0, jobs.c.interruptions < PATIENT_INTERRUPTIONS).desc(),  # its turn had come
             func.coalesce(served.c.at, 0.0),
+            func.coalesce(jobs.c.turn, jobs.c.number),
+            jobs.c.turn.is_not(None),  # behind the one that was the last
             jobs.c.number,
         )
         .limit(1)
@@ -52,7 +67,9 @@ def next_number(can: Abilities) -> Any:
 
 
 def held(job_id: str, token: int) -> ColumnElement[bool]:
-    return and_(jobs.c.id == job_id, jobs.c.token == token, jobs.c.status == "in_progress")
+    """Of the attempt with this token, also after its lease ran out, until somebody else claims the job."""
+    fence = and_(jobs.c.token == token, jobs.c.token > 0)
+    return and_(jobs.c.id == job_id, fence, jobs.c.status.in_(UNFINISHED))
 
 
 def unleased() -> dict[str, Any]:
@@ -60,27 +77,48 @@ def unleased() -> dict[str, Any]:
 
 
 def requeued() -> dict[str, Any]:
-    return {"status": "queued", "progress": 0.0, "stage": None} | unleased()
+    """What its worker itself gave back: the token grows, so that nothing it sent before takes it again."""
+    return _waits() | unleased() | {"token": jobs.c.token + 1}
+
+
+def interrupted() -> dict[str, Any]:
+    """Its worker has not been heard of, and may still come back: the token and the name are kept."""
+    often = jobs.c.interruptions + 1 >= PATIENT_INTERRUPTIONS
+    last = select(func.max(jobs.c.number)).scalar_subquery()
+    counted = {"interruptions": jobs.c.interruptions + 1, "turn": case((often, last), else_=jobs.c.turn)}
+    return _waits() | {"lease_until": None, "eta_seconds": None} | counted
+
+
+def _waits() -> dict[str, Any]:
+    return {"status": "queued", "progress": 0.0, "stage": None}
 
 
 def lost(now: float) -> dict[str, Any]:
-    """For a job that took its workers with it too often."""
-    return {
-        "status": "failed",
-        "error_code": WORKER_LOST,
-        "error_message": f"the worker was lost {MAX_ATTEMPTS} times while making this clip",
-        "completed_at": now,
-    } | unleased()
+    """For a job whose worker was lost again and again."""
+    text = (
+        f"its worker was lost {MAX_INTERRUPTIONS} times while making this clip, which is as often as may be"
+    )
+    return _failed(WORKER_LOST, text, now)
+
+
+def poisoned(now: float, reason: str, deaths: int) -> dict[str, Any]:
+    """For a job that killed more than one GPU child."""
+    text = f"the GPU process {reason}, {deaths} times while making this clip"
+    return _failed(WORKER_LOST, text, now) | {"deaths": deaths}
+
+
+def expired(now: float) -> dict[str, Any]:
+    """For a job that waited longer than it may."""
+    return _failed(EXPIRED, "it waited longer than its ttl_seconds and was never begun", now)
 
 
 def cancelled(now: float) -> dict[str, Any]:
-    return {
-        "status": "failed",
-        "error_code": CANCELLED,
-        "error_message": "the job was cancelled",
-        "cancel_requested": True,
-        "completed_at": now,
-    } | unleased()
+    return _failed(CANCELLED, "the job was cancelled", now) | {"cancel_requested": True}
+
+
+def _failed(code: str, message: str, now: float) -> dict[str, Any]:
+    ended = {"status": "failed", "error_code": code, "error_message": message, "completed_at": now}
+    return ended | unleased()
 
 
 def count(*where: ColumnElement[bool]) -> Any:

@@ -29,7 +29,6 @@ log = logging.getLogger("kinokit.worker")
 BEAT_SECONDS = 5.0
 PROGRESS_SECONDS = 1.0  # progress is sent this often when there is any
 CANCEL_SECONDS = 4.0  # a child that does not stop by then is killed
-WORKER_LOST = "worker_lost"
 
 
 class Attempt:
@@ -96,18 +95,12 @@ class Attempt:
         await self._queue.finish(self._job, finish)
 
     async def finish_dead(self, died: Died) -> None:
-        """A killed job that was cancelled has ended; one that killed its last child too has failed.
-
-        Else nothing is sent: the next claim takes the job back, and this attempt counts.
-        """
-        token = self._job.token
+        """A killed job that was cancelled has ended; else its death is told, and counts against the job."""
         with suppress(LeaseLost):
             if self._is_cancelled:
-                await self._queue.finish(self._job, Finish(token=token, status="cancelled"))
-            elif self._job.is_last_attempt:
-                message = f"the GPU process {died}, {self._job.attempt} times while making this clip"
-                error = JobError(code=WORKER_LOST, message=message)
-                await self._queue.finish(self._job, Finish(token=token, status="failed", error=error))
+                await self._queue.finish(self._job, Finish(token=self._job.token, status="cancelled"))
+            else:
+                await self._queue.bury(self._job, str(died))
 
     async def _end_child(self) -> None:
         """Order it to stop the job, then kill it; this task is cancelled as soon as the child has stopped."""

@@ -178,7 +178,6 @@ class Claimed(Message):
     id: str
     token: int
     attempt: int
-    is_last_attempt: bool
     kind: str
     model: str
     values: dict[str, Any]
@@ -210,3 +209,10 @@ class Finish(Message):
 
 class Release(Message):
     token: int
+
+
+class ChildDied(Message):
+    """The GPU child died while it made this job: the job's own fault, when it happens again."""
+
+    token: int
+    reason: str

@@ -16,6 +16,7 @@ from bootstrap.launch.listener import is_loopback
 from services.worker.protocol import (
     Beat,
     BeatAnswer,
+    ChildDied,
     Claim,
     Claimed,
     Finish,
@@ -90,6 +91,10 @@ class RemoteQueue:
 
     async def release(self, job: Claimed) -> None:
         await self._post(f"/internal/jobs/{job.id}/release", Release(token=job.token))
+
+    async def bury(self, job: Claimed, reason: str) -> None:
+        """The child died in this job."""
+        await self._post(f"/internal/jobs/{job.id}/died", ChildDied(token=job.token, reason=reason))
 
     async def _post(self, path: str, message: Message) -> httpx.Response:
         headers = {"Content-Type": "application/json"}

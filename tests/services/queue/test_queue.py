@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from services.queue.job import (
     LEASE_SECONDS,
-    MAX_ATTEMPTS,
+    MAX_INTERRUPTIONS,
     Abilities,
+    DatabaseDown,
     Job,
     NewJob,
     NotFound,
     QueueFull,
 )
+from services.queue.lease_clock import LeaseClock
 from services.queue.queue import Queue
 
 MODEL = "demo"
@@ -41,9 +44,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 def queue(url: str, clock: Clock) -> Iterator[Queue]:
-    queue = Queue(url, clock=clock)
+    queue = opened(url, clock)
     yield queue
     queue.close()
+
+
+def opened(url: str, clock: Clock, era: str = "this boot") -> Queue:
+    return Queue(url, clock=clock, leases_by=LeaseClock(era, clock))
 
 
 @pytest.fixture
@@ -66,6 +73,12 @@ def claim(queue: Queue, clock: Clock, worker: str = "w") -> Job | None:
 
 def claimed(queue: Queue, clock: Clock, worker: str = "w") -> Job:
     job = claim(queue, clock, worker)
+    assert job is not None
+    return job
+
+
+def known(queue: Queue, name: str) -> Job:
+    job = queue.get(name)
     assert job is not None
     return job
 
@@ -109,17 +122,17 @@ def test_a_lease_that_ran_out_runs_again_before_younger_jobs(
     assert (again.id, again.token, again.attempts) == ("old", first.token + 1, 2)
 
 
-def test_the_first_lease_that_ends_is_known(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
-    assert queue.next_lease_end() is None
+def test_it_is_known_how_long_nothing_ends(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
+    assert queue.left_seconds() is None
     ask(), ask()
-    assert queue.next_lease_end() is None
+    assert queue.left_seconds() is None
     first, second = claimed(queue, clock, "a"), claimed(queue, clock, "b")
-    assert queue.next_lease_end() == first.lease_until
+    assert queue.left_seconds() == LEASE_SECONDS - 1
     queue.beat(first.id, first.token)
-    assert queue.next_lease_end() == second.lease_until
+    assert queue.left_seconds() == LEASE_SECONDS
     finish(queue, first)
     finish(queue, second)
-    assert queue.next_lease_end() is None
+    assert queue.left_seconds() is None
 
 
 def test_a_beat_keeps_the_lease(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
@@ -169,19 +182,138 @@ def test_a_zombie_cannot_change_what_is_finished(queue: Queue, clock: Clock, ask
     assert queue.beat(job.id, job.token) is None
 
 
-def test_a_job_that_kills_its_workers_fails_and_the_next_one_runs(
+def test_a_job_in_which_two_children_died_fails_and_the_next_one_runs(
     queue: Queue, clock: Clock, ask: Callable[..., Job]
 ) -> None:
     ask("poison"), ask("good")
-    for attempt in range(1, MAX_ATTEMPTS + 1):
-        job = claimed(queue, clock, f"w{attempt}")
-        assert (job.id, job.attempts) == ("poison", attempt)
-        clock.sleep(LEASE_SECONDS + 1)
+    for attempt in (1, 2):
+        job = claimed(queue, clock)
+        assert (job.id, job.attempts, job.deaths) == ("poison", attempt, attempt - 1)
+        assert queue.bury(job.id, job.token, reason="was killed by signal 11")
+        assert not queue.bury(job.id, job.token, reason="sent twice")
     assert claimed(queue, clock).id == "good"
-    poison = queue.get("poison")
-    assert poison is not None
+    poison = known(queue, "poison")
     assert (poison.status, poison.error_code) == ("failed", "worker_lost")
+    assert "was killed by signal 11, 2 times" in (poison.error_message or "")
     assert poison.completed_at is not None
+
+
+def test_a_lost_worker_is_no_fault_of_the_job_until_far_too_many_are(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("unlucky")
+    for lost in range(MAX_INTERRUPTIONS):
+        job = claimed(queue, clock, f"w{lost}")
+        assert (job.interruptions, job.deaths) == (lost, 0)
+        clock.sleep(LEASE_SECONDS + 1)
+        queue.take_back()
+    job = known(queue, "unlucky")
+    assert (job.status, job.error_code) == ("failed", "worker_lost")
+    assert f"{MAX_INTERRUPTIONS} times" in (job.error_message or "")
+
+
+def test_a_job_that_was_interrupted_twice_goes_behind_those_that_wait_and_before_those_that_come(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("unlucky"), ask("waits")
+    for lost in range(2):
+        assert claimed(queue, clock, f"w{lost}").id == "unlucky"
+        clock.sleep(LEASE_SECONDS + 1)
+        queue.take_back()
+    ask("comes")
+    assert [claimed(queue, clock, name).id for name in "abc"] == ["waits", "unlucky", "comes"]
+
+
+def test_a_beat_takes_its_own_job_back_as_long_as_nobody_else_has_it(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a")
+    job = claimed(queue, clock)
+    clock.sleep(LEASE_SECONDS * 3)
+    assert queue.take_back() == 1
+    assert known(queue, "a").status == "queued"
+    again = queue.beat(job.id, job.token, progress=0.5)
+    assert again is not None
+    assert (again.status, again.attempts, again.interruptions, again.worker) == ("in_progress", 1, 0, "w")
+    clock.sleep(LEASE_SECONDS * 3)
+    assert queue.take_back() == 1
+    finish(queue, job)  # what is made is never thrown away, either
+    assert known(queue, "a").status == "completed"
+
+
+def test_a_late_beat_does_not_take_back_what_its_worker_gave_back(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a")
+    job = claimed(queue, clock)
+    assert queue.release(job.id, job.token)
+    assert queue.beat(job.id, job.token) is None
+    assert known(queue, "a").status == "queued"
+
+
+def test_a_job_of_an_earlier_boot_of_the_machine_gets_grace_and_is_taken_back_after_it(
+    url: str, clock: Clock
+) -> None:
+    before = opened(url, clock)
+    new = NewJob(id="a", model=MODEL, values={}, ttl_seconds=100.0)
+    for each in (new, replace(new, id="b")):
+        before.enqueue(each, max_queued=10)
+    claimed(before, clock)
+    before.close()
+    rebooted = Clock(5.0)  # monotonic time began anew
+    after = Queue(url, clock=clock, leases_by=LeaseClock("next boot", rebooted))
+    after.grant_grace()
+    assert after.take_back() == 0
+    rebooted.sleep(LEASE_SECONDS + 1)
+    assert after.take_back() == 1
+    rebooted.sleep(100)
+    assert after.take_back() == 1
+    assert (known(after, "a").status, known(after, "b").error_code) == ("queued", "expired")
+    after.close()
+
+
+@pytest.mark.parametrize("jump_seconds", [3600, -3600])
+def test_a_clock_that_jumps_neither_ends_a_lease_nor_keeps_a_dead_one(url: str, jump_seconds: int) -> None:
+    wall, monotonic = Clock(), Clock(100.0)
+    queue = Queue(url, clock=wall, leases_by=LeaseClock("this boot", monotonic))
+    for name in ("a", "b"):
+        queue.enqueue(NewJob(id=name, model=MODEL, values={}, ttl_seconds=60.0), max_queued=10)
+    assert queue.claim("w", Abilities((MODEL,))) is not None
+    wall.sleep(jump_seconds)
+    assert queue.take_back() == 0
+    monotonic.sleep(LEASE_SECONDS + 1)
+    assert queue.take_back() == 1
+    assert [known(queue, name).status for name in ("a", "b")] == ["queued", "queued"]
+    queue.close()
+
+
+def test_a_job_that_waited_longer_than_it_may_ends_as_expired_and_one_that_began_does_not(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("begun", ttl_seconds=10.0), ask("late", ttl_seconds=10.0), ask("patient")
+    job = claimed(queue, clock)
+    left = queue.left_seconds()
+    assert left is not None and 0 < left < 10
+    clock.sleep(20)
+    assert queue.release(job.id, job.token)
+    assert [claimed(queue, clock, name).id for name in "ab"] == ["begun", "patient"]
+    late = known(queue, "late")
+    assert (late.status, late.error_code) == ("failed", "expired")
+
+
+def test_after_an_outage_nothing_is_taken_back_that_could_not_be_renewed(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
+    ask("a")
+    job = claimed(queue, clock)
+    with pytest.raises(DatabaseDown), queue._database.writing():
+        raise OperationalError("beat", {}, Exception("the server is away"))
+    clock.sleep(LEASE_SECONDS * 3)
+    assert queue.take_back() == 0
+    assert claim(queue, clock, "other") is None
+    assert queue.beat(job.id, job.token) is not None
+    clock.sleep(LEASE_SECONDS + 1)
+    assert queue.take_back() == 1
 
 
 def test_a_job_that_is_given_back_keeps_its_place_and_its_attempts(
@@ -189,7 +321,7 @@ def test_a_job_that_is_given_back_keeps_its_place_and_its_attempts(
 ) -> None:
     ask("a"), ask("b")
     tokens = []
-    for _ in range(MAX_ATTEMPTS + 2):
+    for _ in range(5):
         job = claimed(queue, clock)
         assert (job.id, job.attempts) == ("a", 1)
         tokens.append(job.token)
@@ -357,13 +489,13 @@ def test_purge_forgets_only_what_ended_long_ago(queue: Queue, clock: Clock, ask:
 
 
 def test_a_restart_of_the_front_loses_nothing(url: str, clock: Clock) -> None:
-    before = Queue(url, clock=clock)
+    before = opened(url, clock)
     for name in ("running", "waiting"):
         before.enqueue(NewJob(id=name, model=MODEL, values={"seed": 7}), max_queued=10)
     running = claimed(before, clock)
     before.close()
     clock.sleep(LEASE_SECONDS * 4)  # nobody could beat meanwhile
-    after = Queue(url, clock=clock)
+    after = opened(url, clock)
     after.grant_grace()
     assert after.take_back() == 0
     assert after.beat(running.id, running.token) is not None

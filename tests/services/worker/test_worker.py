@@ -122,7 +122,7 @@ def test_a_job_that_kills_every_child_fails_and_the_next_one_runs(kit: Crew) -> 
     job = kit.ended(kit.ask(testcard.IS_KILLED), 40)
     assert job["error"]["code"] == "worker_lost"
     assert "SIGKILL" in job["error"]["message"]
-    assert "3 times" in job["error"]["message"]
+    assert "2 times" in job["error"]["message"]
     assert kit.ended(kit.ask())["status"] == "completed"
 
 
