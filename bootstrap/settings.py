@@ -6,6 +6,7 @@ the environment: ``kinokit up`` loads them once, the agent and the front receive
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ def _aliases() -> dict[str, tuple[str, ...]]:
 
 
 ALIASES = _aliases()
+
+
+WebhookEvent = Literal["video.queued", "video.in_progress", "video.completed", "video.failed"]
 
 
 class Settings(BaseModel):
@@ -123,6 +127,18 @@ class Settings(BaseModel):
         str | None,
         Field(pattern=r"^[a-z0-9]+://[^@]+$", description="Where clips are copied as they finish: s3://…"),
     ] = None
+    webhook_url: Annotated[
+        str | None, Field(pattern=r"^https?://[^@\s]+$", description="Who is told when a clip has ended")
+    ] = None
+    webhook_secret: Annotated[
+        SecretStr | None, Field(description="Signs webhooks: whsec_ and base64; else one is made")
+    ] = None
+    webhook_format: Annotated[
+        Literal["openai", "runpod"], Field(description="Whose messages webhooks look like")
+    ] = "openai"
+    webhook_events: Annotated[
+        tuple[WebhookEvent, ...], Field(min_length=1, description="What webhooks tell, with commas")
+    ] = ("video.completed", "video.failed")
     private_hosts: Annotated[
         tuple[str, ...],
         Field(description="Hosts of a private network that addresses in requests may name; else public ones"),
@@ -164,7 +180,7 @@ class Settings(BaseModel):
         civitai = {"civitai.com": self.civitai_token} if self.civitai_token else {}
         return {host: token.get_secret_value() for host, token in {**civitai, **self.mirror_tokens}.items()}
 
-    @field_validator("mirrors", "private_hosts", mode="before")
+    @field_validator("mirrors", "webhook_events", "private_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """An environment variable or a flag writes several of them with commas."""
@@ -182,10 +198,22 @@ class Settings(BaseModel):
             raise ValueError(f"must begin with http:// or https://: {', '.join(wrong)}")
         return value
 
-    @field_validator("token", "hf_token", "civitai_token", mode="before")
+    @field_validator("token", "hf_token", "civitai_token", "webhook_secret", mode="before")
     @classmethod
     def _pasted(cls, value: Any) -> Any:
         return pasted_secret.cleaned(value)
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        """Receivers decode what follows whsec_, and refuse everything when they cannot."""
+        text = "" if value is None else value.get_secret_value()
+        if text.startswith("whsec_"):
+            try:
+                base64.b64decode(text.removeprefix("whsec_"), validate=True)
+            except ValueError:
+                raise ValueError("must be base64 after whsec_") from None
+        return value
 
     @field_validator("mirror_tokens", mode="before")
     @classmethod

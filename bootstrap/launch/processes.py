@@ -38,6 +38,10 @@ FRONT_SETTINGS = (
     "min_free_disk_mib",
     "keep_days",
     "results_url",
+    "webhook_url",
+    "webhook_secret",
+    "webhook_format",
+    "webhook_events",
     "private_hosts",
 )
 

@@ -38,7 +38,7 @@ from services.front import (
 from services.front.access import Access
 from services.front.auth import Auth
 from services.front.context import Context, Shared
-from services.front.openai import models, videos
+from services.front.openai import models, videos, webhooks
 from services.front.pages import boot_page
 from services.front.request_ids import NameRequests
 from services.front.server import AccessFilter, Server
@@ -69,6 +69,7 @@ def assemble(settings: Settings) -> FastAPI:
     app.include_router(stay.router)
     app.include_router(queue_pause.router)
     app.include_router(videos.router)
+    app.include_router(webhooks.router)
     app.include_router(models.router)
     app.include_router(workers.router)
     for path in ("/", studio.PATH):
@@ -96,7 +97,7 @@ async def _icon() -> Response:
 @asynccontextmanager
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
-    tasks = [asyncio.create_task(upkeep.keep(context))]
+    tasks = [asyncio.create_task(upkeep.keep(context)), asyncio.create_task(context.webhooks.run())]
     if context.outbox is not None:
         tasks.append(asyncio.create_task(context.outbox.empty()))
     if context.settings.service == "ui":

@@ -18,6 +18,7 @@ from services.front.outbox import Outbox
 from services.front.presence import Presence
 from services.front.readiness import Readiness
 from services.front.settings import Settings
+from services.front.webhooks import Webhooks
 from services.queue.files import Files
 from services.queue.notifier import Notifier
 from services.queue.workers import WorkerRegistry
@@ -50,6 +51,7 @@ class Context:
         self.outbox = None  # where nothing is copied out of the box
         if settings.results_url:
             self.outbox = Outbox(settings.results_url, self.files, self.notifier, self.ask)
+        self.webhooks = Webhooks(settings, self.notifier, self.ask)
         self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None
         self._opening = Lock()

@@ -18,6 +18,7 @@ from bootstrap.choose.plan import Plan
 from services import parameters
 from services.front import refusals
 from services.front.context import Context
+from services.front.destination import HERE, Destination
 from services.front.errors import ApiError
 from services.parameters import Parameters, images
 from services.parameters.images import Picture
@@ -94,8 +95,10 @@ def draft(
     source: Job | None = None,
     owner: str = "",
     priority: int = 0,
+    destination: Destination = HERE,
 ) -> Draft:
     """Complete the parameters; nothing is kept yet. Raises ``RequestError``."""
+    webhook = context.webhooks.of(destination)
     has_image = picture is not None or (source is not None and source.input_name is not None)
     size = (picture.width, picture.height) if picture else None
     request = parameters.complete(asked, plan, has_image=has_image, image_size=size)
@@ -109,6 +112,8 @@ def draft(
         owner=owner,
         priority=priority,
         remixed_from=source.id if source else None,
+        webhook=webhook,
+        webhook_told=None if webhook is None else "",
     )
     return Draft(new, picture, source)
 
@@ -119,6 +124,7 @@ async def store(context: Context, drafts: Sequence[Draft], once: Once | None = N
     made = await run_sync(_store, context, drafts, once)
     if not made.is_replay:
         context.notifier.notify()
+        context.webhooks.expect()
     return made
 
 

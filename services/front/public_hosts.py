@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from collections.abc import Collection
 
@@ -16,6 +17,9 @@ import httpx
 # Public by their numbers, and each the way to the services of a cloud's own host.
 OF_CLOUDS = frozenset({"168.63.129.16"})
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # an IPv4 address lies in its last 32 bits
+
+# It writes a line with the whole address of each request, and an address may hold a secret.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class NotPublic(Exception):

@@ -44,6 +44,15 @@ def no_photo(job: Job) -> ApiError:
     )
 
 
+def no_webhook(video_id: str) -> ApiError:
+    return ApiError(
+        404,
+        f"video {video_id} has told nobody anything",
+        code="no_webhook",
+        fix="webhook_url names who is told when a video is asked for",
+    )
+
+
 # -- its content ---------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bootstrap.launch import listener
+from services.front import webhook_messages
 from services.parameters import images
 from services.queue.job import LEASE_SECONDS
 
@@ -30,6 +31,13 @@ class Settings:
     max_content_bytes: int = 4096 * MIB
     purge_seconds: float = 600.0  # between two looks for what is too old or nobody's
     results_url: str | None = None  # where finished clips are copied to
+    webhook_url: str | None = None  # who is told of every job that names nobody itself
+    webhook_secret: str | None = None  # None: one is made, in the data directory
+    webhook_format: webhook_messages.Format = "openai"
+    webhook_events: tuple[str, ...] = webhook_messages.AT_THE_END
+    webhook_pause_seconds: float = 5.0  # before the second try; each further one is longer
+    webhook_timeout_seconds: float = 15.0  # for the receiver's answer
+    webhook_give_up_seconds: float = 72 * 3600.0
     private_hosts: tuple[str, ...] = ()  # that addresses in requests may name, beside public ones
     keep_seconds: float | None = None  # finished videos are purged after this; None: kept for ever
 
@@ -49,6 +57,10 @@ class Settings:
             max_queued=resolved.get("max_queued", MAX_QUEUED),
             min_free_disk_mib=resolved.get("min_free_disk_mib"),
             results_url=resolved.get("results_url"),
+            webhook_url=resolved.get("webhook_url"),
+            webhook_secret=resolved.get("webhook_secret"),
+            webhook_format=resolved.get("webhook_format", "openai"),
+            webhook_events=tuple(resolved.get("webhook_events", webhook_messages.AT_THE_END)),
             private_hosts=tuple(name.strip().lower() for name in resolved.get("private_hosts", ())),
             keep_seconds=None if keep_days is None else keep_days * DAY_SECONDS,
         )

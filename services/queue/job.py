@@ -48,6 +48,8 @@ class NewJob:
     remixed_from: str | None = None
     timeout_seconds: float | None = None  # that one attempt may take; None: as the front's settings say
     ttl_seconds: float | None = None  # that it may wait for its first attempt; None: for ever
+    webhook: dict[str, Any] | None = None  # who is told of what: url and events
+    webhook_told: str | None = None  # "" where somebody is to be told
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,9 @@ class Job:
     content_name: str | None  # the winning attempt's file below the job's folder
     copied_to: str | None  # where the clip is kept outside of the box as well
     metadata: dict[str, Any] = field(default_factory=dict)
+    webhook: dict[str, Any] | None = None  # who is told of what: url and events
+    webhook_told: str | None = None  # the status that deliveries were written for; None: nothing is owed
+    webhook_state: dict[str, Any] | None = None  # of the latest delivery: state, attempts, last_status …
 
     @property
     def finished(self) -> bool:

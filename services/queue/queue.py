@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from services.queue import idempotency, lease_clock, rows
 from services.queue.announcements import Announcements
 from services.queue.database import Database
+from services.queue.deliveries import Deliveries
 from services.queue.job import (
     LEASE_SECONDS,
     UNFINISHED,
@@ -49,6 +50,7 @@ class Queue:
         self._reading, self._writing = self._database.reading, self._database.writing
         self.announcements = Announcements(self._database, clock)
         self.pause = Pause(self._database)
+        self.deliveries = Deliveries(self._database)
         self._leases = Leases(leases_by or lease_clock.of(url), seconds=lease_seconds, wall=clock)
         self._clock = clock
 

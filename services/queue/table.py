@@ -84,11 +84,36 @@ jobs = Table(
     Column("content_name", String(64)),
     Column("copied_to", Text),  # where the clip is kept outside of the box as well
     Column("metadata", JSON, nullable=False),
+    Column("webhook", JSON(none_as_null=True)),  # who is told of what: {"url": …, "events": [...]}
+    Column("webhook_told", String(16)),  # the status that deliveries were written for; NULL: nothing is owed
+    Column("webhook_state", JSON(none_as_null=True)),  # what became of the latest delivery
     UniqueConstraint("owner", "idempotency_key"),
     Index("jobs_by_status", "status", "number"),
     Index("jobs_by_owner", "owner", "started_at"),
+    Index("jobs_by_webhook", "webhook_told"),
     # A number is never given twice, even when the newest job was deleted: lists page by it.
     sqlite_autoincrement=True,
+)
+
+# One message of a webhook, sent until it is taken. Times are the database's.
+deliveries = Table(
+    "deliveries",
+    tables,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),  # the same at each try
+    Column("job_id", String(64), nullable=False),
+    Column("event", String(32), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(16), nullable=False),  # waiting, delivered, failed
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("due_at", Float, nullable=False),  # the next try; while one is under way: when it counts as lost
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    UniqueConstraint("job_id", "event"),
+    Index("deliveries_due", "state", "due_at"),
 )
 
 # What each worker reported last, to whichever front. Times are the database's: fronts' clocks differ.
@@ -154,7 +179,7 @@ def _upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         tables.create_all(connection)
         _check_version(connection)
-        for table in (jobs, workers, idempotency):
+        for table in (jobs, workers, idempotency, deliveries):
             there = {column["name"] for column in inspect(connection).get_columns(table.name)}
             for column in table.columns:
                 if column.name not in there:

@@ -136,6 +136,10 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "accept_licence": True,
         "detach": True,
         "results_url": f"file://{folder / 'results'}",
+        "webhook_url": "https://studio.example.org/told?key=w3bhook",
+        "webhook_secret": "whsec_c2lnbmVkIGJ5IHRoZSBib3g=",
+        "webhook_format": "runpod",
+        "webhook_events": ["video.failed"],
         "private_hosts": ["inner.example.org"],
         "queue_url": f"http://localhost:{kit.port}",
         "worker_token_file": str(folder / "worker-token"),
@@ -178,6 +182,10 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     ),
     "detach": lambda made: os.getpgid(made.agent().pid) == made.agent().pid,
     "results_url": lambda made: made.status()["results"]["to"] == f"file://{made.file.parent / 'results'}",
+    "webhook_url": lambda made: made.status()["webhooks"]["host"] == "studio.example.org",
+    "webhook_secret": lambda made: made.status()["webhooks"]["secret"] == "set",
+    "webhook_format": lambda made: made.status()["webhooks"]["format"] == "runpod",
+    "webhook_events": lambda made: made.status()["webhooks"]["events"] == ["video.failed"],
     "private_hosts": lambda made: made.status()["private_hosts"] == ["inner.example.org"],
     "queue_url": lambda made: made.option("--queue") == f"http://localhost:{made.kit.port}",
     "worker_token_file": lambda made: made.option("--token-file") == str(made.file.parent / "worker-token"),
@@ -214,7 +222,7 @@ def test_no_secret_is_in_a_process_list_or_a_log(configured: Configured) -> None
     shown = f"{configured.command_lines()}"
     shown += "".join(log.read_text() for log in (configured.kit.data_dir / "logs").iterdir())
     assert "services.front.app" in shown
-    for secret in ("t0ken", "hf_s3cret", "el5ewhere", "c1vitai", "m1rror"):
+    for secret in ("t0ken", "hf_s3cret", "el5ewhere", "c1vitai", "m1rror", "whsec_", "w3bhook"):
         assert secret not in shown
 
 

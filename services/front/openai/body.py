@@ -15,12 +15,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message
 
 from services import parameters
-from services.front import refusals
+from services.front import destination, refusals
+from services.front.destination import HERE, Destination
 from services.front.settings import MIB
 from services.parameters import RequestError, images
 
 IMAGE_FIELDS = ("input_reference", "image_reference")
-OWN_FIELDS = ("model", "user", "priority", *IMAGE_FIELDS)  # beside the parameter table
+OWN_FIELDS = ("model", "user", "priority", *IMAGE_FIELDS, *destination.FIELDS)  # beside the parameter table
 TEXT_BYTES = MIB  # everything but the image
 MAX_FIELDS = 100
 MAX_USER_LENGTH = 100
@@ -37,6 +38,7 @@ class Body:
     user: str = ""
     priority: int = 0
     image: bytes | None = None
+    destination: Destination = HERE
 
 
 async def read(request: Request, *, max_image_bytes: int) -> Body:
@@ -147,7 +149,8 @@ def _sort(given: dict[str, Any], max_image_bytes: int) -> Body:
             code="image_empty",
         )
     image = _image(given[images_given[0]], images_given[0], max_image_bytes) if images_given else None
-    return Body(fields, _text(given, "model"), _text(given, "user") or "", _priority(given), image)
+    goes_to = destination.read(given)
+    return Body(fields, _text(given, "model"), _text(given, "user") or "", _priority(given), image, goes_to)
 
 
 def _text(given: dict[str, Any], name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from fastapi import Request
 
@@ -25,8 +26,12 @@ async def from_request(request: Request, context: Context) -> Made:
     async def drafts() -> list[Draft]:
         plan = create.plan_of(context, given.model)
         picture = await create.picture(context, given.image)
-        owner, priority = given.user, given.priority
-        return [create.draft(context, plan, asked, picture=picture, owner=owner, priority=priority)]
+        who: dict[str, Any] = {
+            "owner": given.user,
+            "priority": given.priority,
+            "destination": given.destination,
+        }
+        return [create.draft(context, plan, asked, picture=picture, **who)]
 
     return await create.once(context, _once(request, given, asked), drafts)
 
@@ -42,10 +47,9 @@ async def remix(request: Request, source: Job, context: Context) -> Made:
         if given.image is None and (not given.fields or _is_same(source, asked, plan)):
             raise refusals.nothing_changed()
         picture = await create.picture(context, given.image)
-        owner, priority = given.user or source.owner, given.priority
-        return [
-            create.draft(context, plan, asked, picture=picture, source=source, owner=owner, priority=priority)
-        ]
+        owner = given.user or source.owner
+        who: dict[str, Any] = {"owner": owner, "priority": given.priority, "destination": given.destination}
+        return [create.draft(context, plan, asked, picture=picture, source=source, **who)]
 
     return await create.once(context, _once(request, given, changes), drafts)
 

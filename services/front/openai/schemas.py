@@ -14,6 +14,16 @@ class VideoError(BaseModel):
     message: str
 
 
+class WebhookState(BaseModel):
+    """What became of a job's latest message."""
+
+    event: str
+    state: Literal["waiting", "delivered", "failed"]
+    attempts: int
+    last_status: int | None  # what the receiver answered last
+    last_error: str | None
+
+
 class Video(BaseModel):
     """A job. The first block is OpenAI's."""
 
@@ -45,6 +55,7 @@ class Video(BaseModel):
     timings: dict[str, float | None]
     metadata: dict[str, Any]  # what the worker measured of the finished clip
     copied_to: str | None  # where the clip is kept outside of the box as well
+    webhook: WebhookState | None  # None: nobody is to be told of it, or nothing has happened yet
 
 
 class VideoList(BaseModel):
@@ -105,6 +116,7 @@ def video(
         timings=_timings(job),
         metadata=job.metadata,
         copied_to=job.copied_to,
+        webhook=None if job.webhook_state is None else WebhookState(**job.webhook_state),
     )
 
 
