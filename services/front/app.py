@@ -24,6 +24,7 @@ from bootstrap.errors import KitError
 from bootstrap.launch import listener
 from services.front import (
     connections,
+    described,
     errors,
     health,
     hub_token,
@@ -36,7 +37,7 @@ from services.front import (
     workers,
 )
 from services.front.access import Access
-from services.front.auth import Auth
+from services.front.auth import OPEN_PATHS, Auth
 from services.front.context import Context, Shared
 from services.front.openai import models, videos, webhooks
 from services.front.pages import boot_page
@@ -72,6 +73,7 @@ def assemble(settings: Settings) -> FastAPI:
     app.include_router(webhooks.router)
     app.include_router(models.router)
     app.include_router(workers.router)
+    described.install(app, open_paths=OPEN_PATHS)
     for path in ("/", studio.PATH):
         app.add_api_route(path, _home, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/favicon.ico", _icon, methods=["GET"], include_in_schema=False)

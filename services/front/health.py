@@ -13,6 +13,16 @@ from services.front.context import Context, Shared
 router = APIRouter(tags=["health"])
 
 RETRY_SECONDS = 5
+_STATE = {"application/json": {"example": {"state": "loading", "phase": "load", "progress": 0.4}}}
+NOT_READY: dict[int | str, dict[str, Any]] = {
+    200: {"content": _STATE},
+    503: {"description": "Not yet; `download` says how the weights come.", "content": _STATE},
+}
+PINGED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Ready.", "content": {}},
+    204: {"description": "On its way."},
+    500: {"description": "It failed.", "content": {}},
+}
 
 
 @router.get("/healthz", summary="The front runs")
@@ -21,7 +31,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="A job would be accepted and run")
+@router.get("/readyz", summary="A job would be accepted and run", responses=NOT_READY)
 @router.head("/readyz", include_in_schema=False)
 async def readyz(context: Shared) -> JSONResponse:
     await context.fleet.refresh()
@@ -40,7 +50,7 @@ async def readyz(context: Shared) -> JSONResponse:
     return JSONResponse(body, 503, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
-@router.get("/ping", summary="For load balancers: 204, then 200, 500 when failed")
+@router.get("/ping", summary="For load balancers: 204, then 200, 500 when failed", responses=PINGED)
 @router.head("/ping", include_in_schema=False)
 async def ping(context: Shared) -> Response:
     await context.fleet.refresh()

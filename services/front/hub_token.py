@@ -8,15 +8,27 @@ from fastapi import APIRouter, Request, Response
 
 from bootstrap import data_directory, files
 from bootstrap.errors import KitError
+from services.front import described
 from services.front.context import Shared
 from services.front.errors import answer
 
 router = APIRouter(tags=["boot"])
 
 LONGEST_BYTES = 4096
+BODY = {
+    "type": "object",
+    "required": ["token"],
+    "properties": {"token": {"type": "string", "minLength": 1, "maxLength": 1000}},
+}
 
 
-@router.post("/hub-token", summary="Give the token that the boot waits for", status_code=204)
+@router.post(
+    "/hub-token",
+    summary="Give the token that the boot waits for",
+    status_code=204,
+    responses=described.errors(400, 409),
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": BODY}}}},
+)
 async def hub_token(request: Request, context: Shared) -> Response:
     """``{"token": "…"}``; 409 while nothing asks for one."""
     if not context.boot.document().get("asks"):

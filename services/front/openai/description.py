@@ -1,15 +1,17 @@
-"""The body of a request for a video, for /openapi.json: made from the table of parameters."""
+"""What /openapi.json says of the videos' routes: bodies made from the table of parameters, files, events."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from services.front import webhook_messages
+from services.front import described, webhook_messages
+from services.front.once import REPLAYED
+from services.front.openai.schemas import EXAMPLE
 from services.parameters import families
 
 _OWN: dict[str, Any] = {
     "model": {"type": "string", "description": "The model that runs here; may be left out."},
-    "user": {"type": "string", "description": "Whose it is: users take turns."},
+    "user": {"type": "string", "maxLength": 100, "description": "Whose it is: users take turns."},
     "priority": {"type": "integer", "minimum": -100, "maximum": 100, "default": 0},
 }
 _TELLS: dict[str, Any] = {
@@ -21,22 +23,101 @@ _TELLS: dict[str, Any] = {
     },
 }
 _IN_FORM = {"type": "string", "format": "binary", "description": "The photo: JPEG, PNG, WebP or AVIF."}
-_IN_JSON = {"type": "string", "description": "The photo as a data URL or base64."}
+_IN_JSON = {
+    "description": 'The photo as a data URL or base64, also as {"image_url": …}.',
+    "anyOf": [{"type": "string"}, {"type": "object"}],
+}
+_EXAMPLE = {"prompt": "a paper boat on a pond", "num_frames": 17, "seed": 7}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key makes the same video once, for 24 hours.",
+    "schema": {"type": "string", "maxLength": 255},
+}
+_MP4 = {"video/mp4": described.BINARY}
+_REPLAY = {
+    REPLAYED: {"description": "The same request was answered before.", "schema": {"enum": ["true"]}},
+}
+_POLL = {
+    "openai-poll-after-ms": {
+        "description": "When to ask again; absent once it is finished.",
+        "schema": {"type": "integer"},
+    }
+}
+_STREAM = """event: video
+data: {"id": "video_0", "object": "video", "status": "in_progress", "progress": 40}
+
+event: done
+data: {"id": "video_0", "object": "video", "status": "completed", "progress": 100}
+
+"""
+
+Responses = dict[int | str, dict[str, Any]]
+
+VIDEO: Responses = {
+    200: {
+        "description": "The video.",
+        "headers": _POLL,
+        "content": {"application/json": {"example": EXAMPLE}},
+    }
+}
+MADE: Responses = {
+    200: VIDEO[200] | {"headers": _POLL | _REPLAY},
+    **described.errors(400, 404, 409, 413, 415, 507),
+}
+WAITED: Responses = {
+    200: {"description": "The clip.", "headers": _REPLAY, "content": _MP4},
+    **described.errors(400, 404, 409, 413, 415, 504, 507),
+}
+FILE: Responses = {
+    200: {
+        "description": "The clip, or a picture.",
+        "content": dict.fromkeys(("video/mp4", "image/*"), described.BINARY),
+    },
+    206: {"description": "The range that was asked for.", "content": _MP4},
+    304: {"description": "The client has it already, by If-None-Match or If-Modified-Since."},
+    **described.errors(400, 404, 409, 416),
+}
+EVENTS: Responses = {
+    200: {
+        "description": (
+            "`video` at each change, `done` with the last one, `deleted` when it was deleted; each but the "
+            "last holds a Video as JSON."
+        ),
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _STREAM}},
+    },
+    **described.errors(404),
+}
 
 
 def request_body() -> dict[str, Any]:
     """``openapi_extra`` of a route that reads ``services.front.openai.body``."""
     fields = families.schemas()
     content = {
-        "multipart/form-data": {**fields, **_OWN, **_TELLS, "input_reference": _IN_FORM},
         "application/json": {**fields, **_OWN, **_TELLS, "input_reference": _IN_JSON},
+        "multipart/form-data": {**fields, **_OWN, **_TELLS, "input_reference": _IN_FORM},
     }
+    return body(content, _EXAMPLE)
+
+
+def body(content: dict[str, dict[str, Any]], example: dict[str, Any], *required: str) -> dict[str, Any]:
+    """``content``: the fields, by the body's type; of JSON there is an example."""
     return {
+        "parameters": [_KEY],
         "requestBody": {
             "required": True,
             "content": {
-                kind: {"schema": {"type": "object", "additionalProperties": False, "properties": properties}}
+                kind: {
+                    "schema": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": properties,
+                        **({"required": list(required)} if required else {}),
+                    },
+                    **({"example": example} if kind == "application/json" else {}),
+                }
                 for kind, properties in content.items()
             },
-        }
+        },
     }

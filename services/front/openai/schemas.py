@@ -8,6 +8,16 @@ from pydantic import BaseModel
 
 from services.queue.job import Job, Status
 
+EXAMPLE: dict[str, Any] = {
+    "id": "video_0", "object": "video", "model": "wan22", "status": "queued", "progress": 0,
+    "created_at": 1760000000, "completed_at": None, "expires_at": None, "size": "832x480", "seconds": "5.06",
+    "prompt": "a paper boat on a pond", "remixed_from_video_id": None, "error": None, "seed": 7,
+    "num_frames": 81, "fps": 16, "parameters": {"width": 832, "height": 480, "num_frames": 81, "seed": 7},
+    "has_input": False, "warnings": [], "stage": None, "eta_seconds": 41.5, "queue_position": 1, "attempt": 0,
+    "cancel_requested": False, "timings": {"queued_seconds": None, "run_seconds": None}, "metadata": {},
+    "copied_to": None,
+}  # fmt: skip
+
 
 class VideoError(BaseModel):
     code: str

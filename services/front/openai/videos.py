@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from services.front import content, once, refusals, stills
+from services.front import content, described, once, refusals, stills
 from services.front.access import Access
 from services.front.context import Context, Shared
 from services.front.file_answer import FileAnswer
@@ -28,14 +28,19 @@ POLL_MS = (500, 5000)  # at least, at most
 POLL_PARTS = 20  # of what is left
 
 
-@router.post("", summary="Ask for a video", openapi_extra=description.request_body())
+@router.post(
+    "",
+    summary="Ask for a video",
+    responses=description.MADE,
+    openapi_extra=description.request_body(),
+)
 async def create_video(request: Request, response: Response, context: Shared) -> Video:
     made = await creation.from_request(request, context)
     once.mark(response, replayed=made.is_replay)
     return await _answer(made.jobs[0], response, context)
 
 
-@router.get("", summary="List videos, newest first")
+@router.get("", summary="List videos, newest first", responses=described.errors(404))
 async def list_videos(
     context: Shared,
     after: Annotated[str | None, Query(description="The last id of the page before")] = None,
@@ -55,6 +60,7 @@ async def list_videos(
     "/sync",
     summary="Ask for a video and wait for its MP4",
     response_class=FileAnswer,
+    responses=description.WAITED,
     openapi_extra=description.request_body(),
 )
 async def create_and_wait(request: Request, context: Shared) -> FileAnswer:
@@ -69,12 +75,16 @@ async def create_and_wait(request: Request, context: Shared) -> FileAnswer:
     return answer
 
 
-@router.get("/{video_id}", summary="One video")
+@router.get("/{video_id}", summary="One video", responses=description.VIDEO | described.errors(404))
 async def retrieve_video(video_id: VideoId, response: Response, context: Shared) -> Video:
     return await _answer(await _job(context, video_id), response, context)
 
 
-@router.delete("/{video_id}", summary="Forget a video and its files; one that runs is stopped")
+@router.delete(
+    "/{video_id}",
+    summary="Forget a video and its files; one that runs is stopped",
+    responses=described.errors(404),
+)
 async def delete_video(video_id: VideoId, context: Shared) -> VideoDeleted:
     try:
         await context.ask(lambda queue: queue.delete(video_id))
@@ -85,7 +95,12 @@ async def delete_video(video_id: VideoId, context: Shared) -> VideoDeleted:
     return VideoDeleted(id=video_id)
 
 
-@router.get("/{video_id}/content", summary="The MP4, or a picture of it", response_class=FileAnswer)
+@router.get(
+    "/{video_id}/content",
+    summary="The MP4, or a picture of it",
+    response_class=FileAnswer,
+    responses=description.FILE,
+)
 @router.head("/{video_id}/content", include_in_schema=False)
 async def read_content(
     video_id: VideoId,
@@ -104,7 +119,11 @@ async def read_content(
     return FileAnswer(picture)
 
 
-@router.post("/{video_id}/cancel", summary="Stop it; it ends as failed with code cancelled")
+@router.post(
+    "/{video_id}/cancel",
+    summary="Stop it; it ends as failed with code cancelled",
+    responses=description.VIDEO | described.errors(404),
+)
 async def cancel_video(video_id: VideoId, response: Response, context: Shared) -> Video:
     try:
         job = await context.ask(lambda queue: queue.cancel(video_id))
@@ -117,6 +136,7 @@ async def cancel_video(video_id: VideoId, response: Response, context: Shared) -
 @router.post(
     "/{video_id}/remix",
     summary="The same again with another prompt, or other parameters",
+    responses=description.MADE,
     openapi_extra=description.request_body(),
 )
 async def remix_video(video_id: VideoId, request: Request, response: Response, context: Shared) -> Video:
@@ -126,7 +146,12 @@ async def remix_video(video_id: VideoId, request: Request, response: Response, c
     return await _answer(made.jobs[0], response, context)
 
 
-@router.get("/{video_id}/events", summary="Progress as server-sent events", response_class=StreamingResponse)
+@router.get(
+    "/{video_id}/events",
+    summary="Progress as server-sent events",
+    response_class=StreamingResponse,
+    responses=description.EVENTS,
+)
 async def watch_video(video_id: VideoId, request: Request, context: Shared) -> StreamingResponse:
     await _job(context, video_id)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,32 @@ def plan(model: dict[str, Any], data_dir: Path = Path("/nowhere")) -> Plan:
     )  # fmt: skip
 
 
+def documented(described: dict[str, Any]) -> Callable[[httpx.Response], None]:
+    """Looks at each answer that a test gets: /openapi.json must name its status."""
+    paths = {
+        re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))): methods
+        for path, methods in sorted(described.items(), key=lambda each: "{" in each[0])
+    }
+
+    def check(answer: httpx.Response) -> None:
+        method = answer.request.method.lower().replace("head", "get")
+        found: dict[str, Any] = next(
+            (paths[each] for each in paths if each.fullmatch(answer.request.url.path)), {}
+        )
+        if method in found:
+            known = set(found[method]["responses"])
+            assert str(answer.status_code) in known, (
+                f"{answer.request.method} {answer.request.url.path} answered {answer.status_code}, and "
+                f"/openapi.json has only {sorted(known)}: add responses=described.errors(...) to its route"
+            )
+
+    return check
+
+
 class Front:
     """What a test needs of it. ``people`` has the token, ``anybody`` has not."""
 
-    def __init__(self, data_dir: Path, port: int) -> None:
+    def __init__(self, data_dir: Path, port: int, described: dict[str, Any] | None = None) -> None:
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{port}"
         self.token = (data_dir / "token").read_text().strip() if (data_dir / "token").exists() else ""
@@ -65,6 +88,8 @@ class Front:
             base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=20
         )
         self.anybody = httpx.Client(base_url=self.url, timeout=20)
+        if described is not None:
+            self.people.event_hooks = self.anybody.event_hooks = {"response": [documented(described)]}
         self.worker = Hand(self.url, (data_dir / "worker-token").read_text().strip())
 
     def plan(self, model: dict[str, Any]) -> None:
@@ -134,7 +159,9 @@ def running(settings: Settings, *doors: APIRouter) -> Iterator[Front]:
     server = Server(config, app.state.context.notifier)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    found = Front(settings.data_dir, listening.getsockname()[1])
+    of_tests = {getattr(route, "path", "") for door in doors for route in door.routes}
+    paths = {path: each for path, each in app.openapi()["paths"].items() if path not in of_tests}
+    found = Front(settings.data_dir, listening.getsockname()[1], paths)
     try:
         yield found
     finally:
