@@ -100,7 +100,9 @@ class Job:
     completed_at: float | None
     progress: float  # 0 to 1
     stage: str | None
-    eta_seconds: float | None
+    eta_seconds: float | None  # as its worker said last
+    ends_at: float | None  # likewise, on the clock
+    work: float | None  # what it asks for: see work.py
     error_code: str | None
     error_message: str | None
     content_name: str | None  # the winning attempt's file below the job's folder

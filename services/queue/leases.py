@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
-from services.queue import rows
+from services.queue import order, rows
 from services.queue.job import MAX_DEATHS, MAX_INTERRUPTIONS, Abilities, Job
 from services.queue.lease_clock import LeaseClock
 from services.queue.table import jobs
@@ -33,7 +33,7 @@ class Leases:
     def grant(self, connection: Connection, worker: str, can: Abilities) -> Job | None:
         """The next job that this worker can make. What it still holds, from before it died, is lost."""
         self.take_back(connection, jobs.c.worker == worker)
-        number = connection.scalar(rows.next_number(can))
+        number = order.next_number(connection, can)
         if number is None:
             return None
         leased = {

@@ -1,23 +1,23 @@
 """The queue's verbs. A lease says who works on a job, a growing token which attempt counts.
 
-Order: higher priority, then jobs whose turn was interrupted once, then the owner who waited longest since
-being served, then age. Every method is one transaction, may be called from any thread, and raises
+``order.py`` says whose turn it is. Every method is one transaction, may be called from any thread, and raises
 ``DatabaseDown`` when the database does not answer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.queue import idempotency, lease_clock, rows
 from services.queue.announcements import Announcements
 from services.queue.database import Database
 from services.queue.deliveries import Deliveries
+from services.queue.figures import Figures
 from services.queue.job import (
     LEASE_SECONDS,
     UNFINISHED,
@@ -33,10 +33,8 @@ from services.queue.leases import Leases
 from services.queue.pause import Pause
 from services.queue.table import jobs
 
-PART = 1000
 
-
-class Queue:
+class Queue(Figures):
     def __init__(
         self,
         url: str,
@@ -47,12 +45,12 @@ class Queue:
     ) -> None:
         """``clock`` tells what people read; leases end by ``leases_by``, else by the database's kind."""
         self._database = Database(url)
-        self._reading, self._writing = self._database.reading, self._database.writing
+        super().__init__(self._database, clock)
+        self._writing = self._database.writing
         self.announcements = Announcements(self._database, clock)
         self.pause = Pause(self._database)
         self.deliveries = Deliveries(self._database)
         self._leases = Leases(leases_by or lease_clock.of(url), seconds=lease_seconds, wall=clock)
-        self._clock = clock
 
     def close(self) -> None:
         self._database.close()
@@ -162,7 +160,8 @@ class Queue:
 
         One that ran out is given again while nobody else has the job.
         """
-        values: dict[str, Any] = {"eta_seconds": eta_seconds}
+        ends_at = None if eta_seconds is None else self._clock() + eta_seconds
+        values: dict[str, Any] = {"eta_seconds": eta_seconds, "ends_at": ends_at}
         if progress is not None:
             values["progress"] = min(max(progress, 0.0), 1.0)
         if stage is not None:
@@ -229,50 +228,17 @@ class Queue:
 
     def forget(self, ids: Iterable[str]) -> None:
         """Those of the ids that are there are not any more."""
-        for part in _parts(ids):
+        for part in rows.parts(ids):
             with self._writing() as connection:
                 connection.execute(delete(jobs).where(jobs.c.id.in_(part)))
 
     def missing(self, ids: Iterable[str]) -> set[str]:
         """Those of the ids that no job has."""
         unknown = set(ids)
-        for part in _parts(unknown.copy()):
+        for part in rows.parts(unknown.copy()):
             with self._reading() as connection:
                 unknown.difference_update(connection.scalars(select(jobs.c.id).where(jobs.c.id.in_(part))))
         return unknown
-
-    # -- figures -----------------------------------------------------------------------------------
-
-    def counts(self) -> dict[str, int]:
-        """How many jobs are in each status."""
-        query = select(jobs.c.status, func.count()).group_by(jobs.c.status)
-        with self._reading() as connection:
-            found = {status: int(number) for status, number in connection.execute(query)}
-        return {status: found.get(status, 0) for status in ("queued", "in_progress", "completed", "failed")}
-
-    def ahead(self, job: Job) -> int:
-        """How many queued jobs stand before this one (fairness between owners may still reorder them)."""
-        better = jobs.c.priority > job.priority
-        older = and_(jobs.c.priority == job.priority, jobs.c.number < job.number)
-        with self._reading() as connection:
-            return (
-                connection.scalar(
-                    rows.count(jobs.c.status == "queued", jobs.c.model == job.model, better | older)
-                )
-                or 0
-            )
-
-    def typical_seconds(self, model: str) -> float | None:
-        """The mean time of this model's last 20 finished clips; None before the first."""
-        latest = (
-            select((jobs.c.completed_at - jobs.c.started_at).label("seconds"))
-            .where(jobs.c.status == "completed", jobs.c.model == model)
-            .order_by(jobs.c.completed_at.desc())
-            .limit(20)
-            .subquery()
-        )
-        with self._reading() as connection:
-            return connection.scalar(select(func.avg(latest.c.seconds)))
 
     # -- parts -------------------------------------------------------------------------------------
 
@@ -286,9 +252,3 @@ class Queue:
         with self._writing() as connection:
             ended = update(jobs).where(rows.held(job_id, token)).values(**values)
             return bool(connection.execute(ended).rowcount)
-
-
-def _parts(ids: Iterable[str]) -> Iterator[list[str]]:
-    """A statement takes so many values and no more."""
-    left = sorted(ids)
-    return (left[start : start + PART] for start in range(0, len(left), PART))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
+from services.queue import work
 from services.queue.job import (
     CANCELLED,
     EXPIRED,
@@ -13,12 +15,13 @@ from services.queue.job import (
     PATIENT_INTERRUPTIONS,
     UNFINISHED,
     WORKER_LOST,
-    Abilities,
     Job,
     NewJob,
     NotFound,
 )
 from services.queue.table import jobs
+
+PART = 1000
 
 
 def of(new: NewJob, now: float) -> dict[str, Any]:
@@ -35,35 +38,8 @@ def of(new: NewJob, now: float) -> dict[str, Any]:
         "created_at": now,
         "progress": 0.0,
         "metadata": {},
+        "work": work.of(new.values),
     }
-
-
-def doable(can: Abilities) -> ColumnElement[bool]:
-    """Jobs that a worker with these abilities can make."""
-    has_room: ColumnElement[bool] = jobs.c.min_vram_gib.is_(None)
-    if can.vram_gib is not None:
-        has_room = or_(has_room, jobs.c.min_vram_gib <= can.vram_gib)
-    return and_(jobs.c.model.in_(can.models), jobs.c.kind.in_(can.kinds), has_room)
-
-
-def next_number(can: Abilities) -> Any:
-    """The number of the job to run next."""
-    served = select(jobs.c.owner, func.max(jobs.c.started_at).label("at")).group_by(jobs.c.owner).subquery()
-    return (
-        select(jobs.c.number)
-        .join(served, served.c.owner == jobs.c.owner)
-        .where(jobs.c.status == "queued", doable(can))
-        .order_by(
-            jobs.c.priority.desc(),
-            and_(jobs.c.token > 0, jobs.c.interruptions < PATIENT_INTERRUPTIONS).desc(),  # its turn had come
-            func.coalesce(served.c.at, 0.0),
-            func.coalesce(jobs.c.turn, jobs.c.number),
-            jobs.c.turn.is_not(None),  # behind the one that was the last
-            jobs.c.number,
-        )
-        .limit(1)
-        .with_for_update(of=jobs, skip_locked=True)
-    )
 
 
 def held(job_id: str, token: int) -> ColumnElement[bool]:
@@ -73,7 +49,7 @@ def held(job_id: str, token: int) -> ColumnElement[bool]:
 
 
 def unleased() -> dict[str, Any]:
-    return {"worker": None, "lease_until": None, "eta_seconds": None}
+    return {"worker": None, "lease_until": None, "eta_seconds": None, "ends_at": None}
 
 
 def requeued() -> dict[str, Any]:
@@ -86,7 +62,7 @@ def interrupted() -> dict[str, Any]:
     often = jobs.c.interruptions + 1 >= PATIENT_INTERRUPTIONS
     last = select(func.max(jobs.c.number)).scalar_subquery()
     counted = {"interruptions": jobs.c.interruptions + 1, "turn": case((often, last), else_=jobs.c.turn)}
-    return _waits() | {"lease_until": None, "eta_seconds": None} | counted
+    return _waits() | {"lease_until": None, "eta_seconds": None, "ends_at": None} | counted
 
 
 def _waits() -> dict[str, Any]:
@@ -139,3 +115,9 @@ def one(connection: Connection, job_id: str) -> Job:
 
 def job_of(row: Any) -> Job:
     return Job(**row)
+
+
+def parts(ids: Iterable[str]) -> Iterator[list[str]]:
+    """A statement takes so many values and no more."""
+    left = sorted(ids)
+    return (left[start : start + PART] for start in range(0, len(left), PART))

@@ -79,6 +79,8 @@ jobs = Table(
     Column("progress", Float, nullable=False),
     Column("stage", String(64)),
     Column("eta_seconds", Float),
+    Column("ends_at", Float),
+    Column("work", Float),
     Column("error_code", String(64)),
     Column("error_message", Text),
     Column("content_name", String(64)),
@@ -89,6 +91,14 @@ jobs = Table(
     Column("webhook_state", JSON(none_as_null=True)),  # what became of the latest delivery
     UniqueConstraint("owner", "idempotency_key"),
     Index("jobs_by_status", "status", "number"),
+    Index("jobs_by_model", "model", "status", "completed_at"),
+    Index("jobs_ahead", "status", "model", "priority", "number"),
+    # All that the look for whose turn it is reads, so that it reads no row.
+    Index(
+        "jobs_by_turn",
+        *("status", "priority", "owner", "number", "turn", "token", "interruptions"),
+        *("model", "kind", "min_vram_gib"),
+    ),
     Index("jobs_by_owner", "owner", "started_at"),
     Index("jobs_by_webhook", "webhook_told"),
     # A number is never given twice, even when the newest job was deleted: lists page by it.
