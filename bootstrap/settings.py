@@ -87,6 +87,9 @@ class Settings(BaseModel):
     auth: Annotated[
         Literal["auto", "on", "off"], Field(description="auto: on when others can reach the port")
     ] = "auto"
+    allowed_hosts: Annotated[
+        tuple[str, ...], Field(description="Other names by which people's browsers reach the port")
+    ] = ()
     token: Annotated[SecretStr | None, Field(description="The API token; else one is made")] = None
     hf_token: Annotated[SecretStr | None, Field(description="For gated models; sent to the hub only")] = None
     civitai_token: Annotated[SecretStr | None, Field(description="A key of civitai.com; sent there only")] = (
@@ -180,7 +183,7 @@ class Settings(BaseModel):
         civitai = {"civitai.com": self.civitai_token} if self.civitai_token else {}
         return {host: token.get_secret_value() for host, token in {**civitai, **self.mirror_tokens}.items()}
 
-    @field_validator("mirrors", "webhook_events", "private_hosts", mode="before")
+    @field_validator("mirrors", "webhook_events", "private_hosts", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         """An environment variable or a flag writes several of them with commas."""

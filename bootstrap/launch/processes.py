@@ -33,6 +33,7 @@ FRONT_ENDS_SECONDS = 3.0
 FRONT_SETTINGS = (
     "service",
     "auth",
+    "allowed_hosts",
     "database_url",
     "max_queued",
     "min_free_disk_mib",

@@ -39,12 +39,12 @@ from services.front import (
 from services.front.access import Access
 from services.front.auth import OPEN_PATHS, Auth
 from services.front.context import Context, Shared
+from services.front.door import Door
 from services.front.openai import models, videos, webhooks
 from services.front.pages import boot_page
 from services.front.request_ids import NameRequests
 from services.front.server import AccessFilter, Server
 from services.front.settings import Settings
-from services.front.tokens import TokenFile
 
 STOP_SECONDS = 3  # for answers under way; then they are cut
 
@@ -60,9 +60,9 @@ def assemble(settings: Settings) -> FastAPI:
     app.add_middleware(presence.CountUse, presence=context.presence)
     app.add_middleware(
         Auth,
-        people=TokenFile(settings.token_file) if settings.auth else None,
-        workers=TokenFile(settings.worker_token_file),
+        door=Door(settings, context.keys, public_url=lambda: str(context.boot.document().get("url") or "")),
         sign_in=boot_page.sign_in_page,
+        viewer=boot_page.viewer_page,
     )
     app.add_middleware(NameRequests)
     app.include_router(health.router)

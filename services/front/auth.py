@@ -1,95 +1,168 @@
-"""Asks for the token: as Bearer, or once as ``?token=`` and then as a cookie. Workers have their own."""
+"""The door: who comes in, by a token or key, as Bearer or once as ``?token=`` and then as a session.
+
+Order: what is open to all; workers by their tokens; then people, whose request must also be addressed to
+this service, come from one of its own pages, and be within the scopes and the rate of their key.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode
 
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.front import brought, door_answers, routes, sessions
 from services.front.caller import OWNER, Caller, enter
-from services.front.errors import answer
+from services.front.door import Door
 from services.front.login_throttle import LoginThrottle
-from services.front.tokens import TokenFile
+from services.front.rates import Rates
+from services.front.sessions import Session
+from services.keys import key
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/ping"})
 WORKER_PATHS = "/internal/"
-SIGN_IN = "/sign-in"
-FORM_BYTES = 4096
-COOKIE_SECONDS = 30 * 24 * 3600
+SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
+PAGE_KEY = "x-kinokit-key"  # the page's part of a session
 WRONG = "This is not the token of this service."
+ELSEWHERE = "Sign in on this page: that came from a page at another address."
 
 
 class Auth:
-    """ASGI middleware around the whole app. ``people`` is None when only this machine reaches the port.
+    """ASGI middleware around the whole app.
 
     ``sign_in`` makes the page that asks a browser for the token; its argument says why the last try failed.
+    ``viewer`` makes the page that shows the answer of a path to somebody who has signed in.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        people: TokenFile | None,
-        workers: TokenFile,
+        door: Door,
         sign_in: Callable[[str], str],
+        viewer: Callable[[str], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
-        self._people = people
-        self._workers = workers
+        self._door = door
         self._sign_in_page = sign_in
+        self._viewer_page = viewer
         self._throttle = LoginThrottle(clock)
+        self._rates = Rates(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
             return await self._app(scope, receive, send)
         if scope["path"].startswith(WORKER_PATHS):
             return await self._worker(scope, receive, send)
-        if _from_another_site(scope):
-            return await _answer(_forbidden(), scope, receive, send)
-        if self._people is None:
-            return await self._enter(OWNER, scope, receive, send)
-        return await self._person(self._people, scope, receive, send)
+        if self._door.asks:
+            return await self._person(scope, receive, send)
+        return await self._anybody(scope, receive, send)
 
-    async def _enter(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _anybody(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """On this machine alone, where a browser may still be led here by others' pages."""
+        if not self._door.addresses.knows_host(scope):
+            return await _answer(door_answers.unknown_host(), scope, receive, send)
+        if self._door.addresses.is_from_elsewhere(scope):
+            return await _answer(door_answers.cross_site(), scope, receive, send)
+        return await self._admit(OWNER, scope, receive, send)
+
+    async def _worker(self, scope: Scope, receive: Receive, send: Send) -> None:
+        box = self._door.box(brought.bearer(Headers(scope=scope)) or "")
+        if box is None:
+            return await self._refuse(scope, receive, send, guessed=True, browser=False)
+        scope.setdefault("state", {})["box"] = box
+        return await self._app(scope, receive, send)
+
+    async def _person(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        browser = brought.wants_page(scope, headers)
+        if browser and scope["path"].endswith(SIGN_IN):
+            return await self._sign_in(scope, receive, send)
+        query, asked = brought.without_token(scope["query_string"])
+        bearer = brought.bearer(headers)
+        for secret in filter(None, (asked, bearer)):
+            caller = self._door.caller(secret)
+            if caller is not None and secret == asked and browser and scope["method"] == "GET":
+                return await self._welcome(secret, scope, scope["path"], query)(scope, receive, send)
+            if caller is not None:
+                return await self._admit(caller, scope, receive, send)
+        session = self._door.sessions.find(brought.cookies(headers))
+        caller = self._door.caller_of_session(session.credential) if session else None
+        if session is not None and caller is not None:
+            return await self._visitor(session, caller, scope, receive, send)
+        return await self._refuse(scope, receive, send, guessed=bool(asked or bearer), browser=browser)
+
+    async def _visitor(
+        self, session: Session, caller: Caller, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Somebody who has signed in: the cookie alone may be a neighbour's, who was sent it."""
+        headers, method = Headers(scope=scope), scope.get("method", "POST")
+        if sessions.has_key(session, headers.get(PAGE_KEY, "")):
+            if method == "POST" and scope["path"].endswith(SIGN_OUT):
+                self._door.sessions.end(brought.cookies(headers))
+                return await Response(status_code=204)(scope, receive, send)
+            return await self._admit(caller, scope, receive, send)
+        if routes.opens_by_cookie(method, scope["path"]):
+            return await self._admit(caller, scope, receive, send)
+        if self._door.addresses.is_from_elsewhere(scope):
+            return await _answer(door_answers.cross_site(), scope, receive, send)
+        if method == "GET" and brought.wants_page(scope, headers):
+            page = HTMLResponse(self._viewer_page(scope["path"]), headers=door_answers.NOT_KEPT)
+            return await page(scope, receive, send)
+        return await _answer(door_answers.no_page_key(), scope, receive, send)
+
+    async def _admit(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        if caller.key_id is not None:
+            needed = routes.need(scope.get("method", "POST"), scope["path"])
+            if not caller.may(needed):
+                return await _answer(door_answers.not_permitted(caller, needed), scope, receive, send)
+            wait = self._rates.wait_seconds(caller.key_id, caller.limits.requests_per_minute)
+            if wait:
+                refusal = door_answers.too_fast(caller, math.ceil(wait))
+                return await _answer(refusal, scope, receive, send)
         enter(scope, caller)
         return await self._app(scope, receive, send)
 
-    async def _worker(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._workers.knows(_bearer(Headers(scope=scope)) or ""):
-            return await self._app(scope, receive, send)
-        return await self._refuse(scope, receive, send, guessed=True, browser=False)
-
-    async def _person(self, people: TokenFile, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
-        browser = _wants_page(scope, headers)
-        if browser and scope["method"] == "POST" and scope["path"].endswith(SIGN_IN):
-            return await self._sign_in(people, scope, receive, send)
-        query, asked = _without_token(scope["query_string"])
-        if asked is not None and people.knows(asked):
-            if browser and scope["method"] == "GET":
-                return await _welcome(people, scope, query)(scope, receive, send)
-            return await self._enter(OWNER, scope, receive, send)
-        bearer = _bearer(headers)
-        if bearer is not None and people.knows(bearer):
-            return await self._enter(OWNER, scope, receive, send)
-        if people.knows_cookie(_cookies(headers)):
-            return await self._enter(OWNER, scope, receive, send)
-        return await self._refuse(scope, receive, send, guessed=bool(asked or bearer), browser=browser)
-
-    async def _sign_in(self, people: TokenFile, scope: Scope, receive: Receive, send: Send) -> None:
-        given = await _posted_token(Request(scope, receive))
-        if people.knows(given):
-            return await _welcome(people, {**scope, "path": "/"}, "")(scope, receive, send)
+    async def _sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            return await self._show_sign_in("", 200)(scope, receive, send)
+        if self._door.addresses.is_from_elsewhere(scope):
+            return await self._show_sign_in(ELSEWHERE, 403)(scope, receive, send)
+        given = await brought.posted_token(Request(scope, receive))
+        if given and self._door.caller(given) is not None:
+            return await self._welcome(given, scope, "/", "")(scope, receive, send)
         return await self._refuse(scope, receive, send, guessed=True, browser=True)
+
+    def _welcome(self, secret: str, scope: Scope, path: str, query: str) -> RedirectResponse:
+        """Begins a session and goes to the same page without the token in its address.
+
+        The page's key goes behind the #, which browsers send to nobody; pages/door.js takes it from there.
+        """
+        made = self._door.sessions.begin(key.hash_of(secret))
+        # "//host" would be another host
+        place = "/" + path.lstrip("/\\") + (f"?{query}" if query else "")
+        response = RedirectResponse(f"{place}#kinokit={made.page_key}", 303, headers=door_answers.NOT_KEPT)
+        secure = "https" in (scope["scheme"], Headers(scope=scope).get("x-forwarded-proto"))
+        response.set_cookie(
+            self._door.sessions.cookie_name(secure=secure),
+            made.cookie,
+            max_age=sessions.LIFE_SECONDS,
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=secure,
+        )
+        return response
+
+    def _show_sign_in(self, wrong: str, status: int) -> HTMLResponse:
+        return HTMLResponse(self._sign_in_page(wrong), status, headers=door_answers.NOT_KEPT)
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, *, guessed: bool, browser: bool
@@ -97,26 +170,11 @@ class Auth:
         if guessed:
             wait = self._throttle.count((scope.get("client") or ("",))[0])
             if wait is None:
-                refusal = answer(
-                    429,
-                    "too many wrong tokens",
-                    code="too_many_attempts",
-                    fix="wait a minute, then use the right one",
-                    headers={"Retry-After": "60"},
-                )
-                return await _answer(refusal, scope, receive, send)
+                return await _answer(door_answers.too_many_attempts(), scope, receive, send)
             await asyncio.sleep(wait)
         if browser:
-            page = self._sign_in_page(WRONG if guessed else "")
-            return await HTMLResponse(page, 401, headers=_NOT_KEPT)(scope, receive, send)
-        refusal = answer(
-            401,
-            "this token is not right" if guessed else "a token is needed",
-            code="invalid_token",
-            fix="send `Authorization: Bearer TOKEN`; the start printed it, the data directory has it",
-            headers={"WWW-Authenticate": "Bearer", "Cache-Control": "no-store"},
-        )
-        return await _answer(refusal, scope, receive, send)
+            return await self._show_sign_in(WRONG if guessed else "", 401)(scope, receive, send)
+        return await _answer(door_answers.no_token(is_wrong=guessed), scope, receive, send)
 
 
 def hide_token(line: str) -> str:
@@ -128,77 +186,9 @@ def hide_token(line: str) -> str:
     return re.sub(r"(?i)(token(?:=|%3d))[^&\s\"']+", r"\1...", line)
 
 
-_NOT_KEPT = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-
-
-def _forbidden() -> Response:
-    return answer(
-        403,
-        "a page of another site asked for this",
-        code="cross_site",
-        fix="ask from the studio, or from a program",
-    )
-
-
-def _welcome(people: TokenFile, scope: Scope, query: str) -> RedirectResponse:
-    """Sets the cookie and goes to the same page without the token in its address."""
-    # "//host" would be another host
-    path = "/" + scope["path"].lstrip("/\\")
-    response = RedirectResponse(path + (f"?{query}" if query else ""), 303, headers=_NOT_KEPT)
-    name, value = people.cookie()
-    secure = "https" in (scope["scheme"], Headers(scope=scope).get("x-forwarded-proto"))
-    response.set_cookie(
-        name, value, max_age=COOKIE_SECONDS, path="/", httponly=True, samesite="lax", secure=secure
-    )
-    return response
-
-
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """A refusal; a web socket, which has no place for one, is closed."""
     if scope["type"] == "http":
         return await response(scope, receive, send)
     await receive()
     return await send({"type": "websocket.close", "code": 1008, "reason": "refused"})
-
-
-def _from_another_site(scope: Scope) -> bool:
-    """Whether a page of another site makes its visitor's browser change something.
-
-    On loopback no token stops that. "same-site" is another site, too: the same host at another
-    port, where a rented box has its neighbours.
-    """
-    if scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS"):
-        return False
-    headers = Headers(scope=scope)
-    return headers.get("sec-fetch-site") in ("cross-site", "same-site") and "authorization" not in headers
-
-
-async def _posted_token(request: Request) -> str:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES:
-            return ""
-    return next((value.strip() for name, value in parse_qsl(body.decode("latin-1")) if name == "token"), "")
-
-
-def _wants_page(scope: Scope, headers: Headers) -> bool:
-    return scope["type"] == "http" and "text/html" in headers.get("accept", "")
-
-
-def _bearer(headers: Headers) -> str | None:
-    scheme, _, value = headers.get("authorization", "").partition(" ")
-    return value.strip() if scheme.lower() == "bearer" else None
-
-
-def _cookies(headers: Headers) -> dict[str, str]:
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
-    except CookieError:
-        return {}
-
-
-def _without_token(query: bytes) -> tuple[str, str | None]:
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    token = next((value for name, value in pairs if name == "token"), None)
-    return urlencode([(name, value) for name, value in pairs if name != "token"]), token

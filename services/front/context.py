@@ -19,6 +19,7 @@ from services.front.presence import Presence
 from services.front.readiness import Readiness
 from services.front.settings import Settings
 from services.front.webhooks import Webhooks
+from services.keys.key_file import KeyFile
 from services.queue.files import Files
 from services.queue.notifier import Notifier
 from services.queue.workers import WorkerRegistry
@@ -34,6 +35,7 @@ class Context:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.files = Files(settings.data_dir)
+        self.keys = KeyFile(settings.data_dir)
         self.workers = WorkerRegistry()
         self.boot = BootState(settings.data_dir, self.workers)
         self.fleet = Fleet(self.workers, self.boot, self.ask, is_shared=settings.is_shared)

@@ -23,6 +23,8 @@ class Settings:
     service: Literal["api", "ui"] = "api"
     port: int = 0
     auth: bool = True  # the token is asked for; off only where nobody else can reach the port
+    only_local: bool = False  # the port is bound to this machine alone
+    allowed_hosts: tuple[str, ...] = ()  # names that people use beside those that requests and the boot tell
     database_url: str | None = None  # None: jobs.db in the data directory
     max_queued: int = MAX_QUEUED
     min_free_disk_mib: float | None = None  # with less the disk counts as full; None: by its size
@@ -53,6 +55,8 @@ class Settings:
             service=resolved.get("service", "api"),
             port=port,
             auth=listener.asks_for_token(resolved.get("auth", "auto"), host),
+            only_local=listener.is_loopback(host),
+            allowed_hosts=tuple(resolved.get("allowed_hosts", ())),
             database_url=resolved.get("database_url"),
             max_queued=resolved.get("max_queued", MAX_QUEUED),
             min_free_disk_mib=resolved.get("min_free_disk_mib"),

@@ -1,12 +1,13 @@
-"""The tokens that open the door, in their files, and the cookies that stand for them."""
+"""The owner's tokens in their file, one a line; each opens everything."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
 from pathlib import Path
+
+from services.keys import key
 
 
 class TokenFile:
@@ -33,25 +34,15 @@ class TokenFile:
     def knows(self, given: str) -> bool:
         return _any_equal(given.encode(), self.tokens())
 
-    def cookie(self) -> tuple[str, str]:
-        """Name and value. Rented boxes share addresses and cookies see no ports: each has its own name."""
-        first = self.tokens()[0]
-        return f"kinokit_{_mark(first, b'name')[:8]}", _mark(first, b"value")
-
-    def knows_cookie(self, cookies: dict[str, str]) -> bool:
-        if not self.tokens():
-            return False
-        name, value = self.cookie()
-        return hmac.compare_digest(cookies.get(name, "").encode(), value.encode())
+    def knows_hash(self, wanted: str) -> bool:
+        """Whether a session that was made from one of the tokens still has it."""
+        hashes = [key.hash_of(token.decode("utf-8", "replace")).encode() for token in self.tokens()]
+        return _any_equal(wanted.encode(), tuple(hashes))
 
 
 def _any_equal(given: bytes, tokens: tuple[bytes, ...]) -> bool:
     # All are compared, each in constant time: the time shows nothing about them.
     return sum(hmac.compare_digest(given, token) for token in tokens) > 0
-
-
-def _mark(token: bytes, use: bytes) -> str:
-    return hashlib.sha256(b"kinokit cookie " + use + b" " + token).hexdigest()
 
 
 def _make(path: Path) -> None:

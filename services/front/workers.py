@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from bootstrap import files
+from services.front import boxes
 from services.front.context import Context, Shared
 from services.front.errors import ApiError
 from services.queue import notifier
@@ -28,7 +29,9 @@ from services.worker.protocol import (
     WorkerReport,
 )
 
-router = APIRouter(prefix="/internal", tags=["workers"], include_in_schema=False)
+router = APIRouter(
+    prefix="/internal", tags=["workers"], include_in_schema=False, dependencies=[Depends(boxes.holds_job)]
+)
 
 LOOK_SECONDS = 1.0  # another front may take a job in, or a disk become free, which notifies nobody here
 MAX_WAIT_SECONDS = 30.0
@@ -36,12 +39,14 @@ FLUSH_BYTES = 4 * 1024**2
 
 
 @router.post("/workers/{worker}/state", status_code=204)
-async def state(worker: str, report: WorkerReport, context: Shared) -> None:
+async def state(worker: str, report: WorkerReport, request: Request, context: Shared) -> None:
+    boxes.check(request, worker)
     await context.fleet.report(worker, report)
 
 
 @router.post("/claim", response_model=None)
 async def claim(asked: Claim, request: Request, context: Shared) -> Response | Claimed:
+    boxes.check(request, asked.worker)
     until = asyncio.get_running_loop().time() + min(asked.wait_seconds, MAX_WAIT_SECONDS)
     while not context.notifier.stopping:
         change = context.notifier.subscribe()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from bootstrap.choose.plan import Plan
 
 SILENT_SECONDS = 15.0  # after this a worker counts as gone
+FORGET_SECONDS = 600.0  # after this nobody asks any more where it is
 
 State = Literal["loading", "ready", "failed"]
 
@@ -53,6 +54,9 @@ class WorkerRegistry:
     def report(self, worker: str, state: State, **more: Any) -> Report:
         """A worker's report to this front."""
         now = self._clock()
+        self._here = {
+            name: each for name, each in self._here.items() if each.reported_at >= now - FORGET_SECONDS
+        }
         before = self._here.get(worker)
         since = before.since if before is not None and before.state == state else now
         self._here[worker] = Report(worker, state, now, since, **more)
@@ -72,8 +76,9 @@ class WorkerRegistry:
         return list((newest | {report.worker: report for report in self.here()}).values())
 
     def all(self) -> list[Report]:
-        """Those that are gone as well."""
-        return list((self._elsewhere | self._here).values())
+        """Those that are gone as well, but not for long."""
+        known = (self._elsewhere | self._here).values()
+        return [report for report in known if report.reported_at >= self._clock() - FORGET_SECONDS]
 
     def plans(self) -> dict[str, Plan]:
         """The models that workers announce, by name."""

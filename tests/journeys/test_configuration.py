@@ -119,6 +119,7 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "public_url": "http://box.example.org:1",
         "profile": "second",
         "auth": "on",
+        "allowed_hosts": ["names.example.org"],
         "token": "t0ken",
         "hf_token": "hf_s3cret",
         "civitai_token": "c1vitai",
@@ -163,6 +164,14 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "public_url": lambda made: made.status()["boot"]["url"] == "http://box.example.org:1",
     "profile": lambda made: made.status()["plan"]["profile"] == "second",
     "auth": lambda made: made.kit.http.get("/status", headers={"Authorization": ""}).status_code == 401,
+    "allowed_hosts": lambda made: (
+        made.kit.http.post(
+            "/sign-in",
+            data={"token": "t0ken"},
+            headers={"Accept": "text/html", "Origin": "https://names.example.org"},
+        ).status_code
+        == 303
+    ),
     "token": lambda made: made.kit.http.get("/status").status_code == 200,
     "hf_token": lambda made: any(
         each.headers.get("authorization") == "Bearer hf_s3cret" for each in made.hub.seen

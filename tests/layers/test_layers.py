@@ -44,8 +44,9 @@ GROUND = (
 # on different machines if need be; families of engines know nothing of each other.
 SERVICES: dict[str, set[str]] = {
     "cli": set(),  # it names the commands; they are imported by name
-    "commands": {"parameters", "video", "worker"},
-    "front": {"parameters", "queue", "video"},
+    "commands": {"keys", "parameters", "video", "worker"},
+    "front": {"keys", "parameters", "queue", "video"},
+    "keys": set(),
     "serverless": set(),
     "worker": {"engines", "parameters", "video"},
     "queue": set(),

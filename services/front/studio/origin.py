@@ -1,4 +1,5 @@
-"""The studio's page finds its server by the browser's own address, whatever proxies stand between.
+"""The studio's page finds its server by the browser's own address, whatever proxies stand between, and
+begins with a script of ours, before any of Gradio's.
 
 Gradio writes an absolute address into its page, guessed from ``Host`` and ``X-Forwarded-*``. A proxy that
 changes the one and omits the others (marketplaces differ) would leave a page that asks an unknown host.
@@ -18,8 +19,9 @@ LEFT_OUT = ("accept-encoding", "x-forwarded-host", "x-forwarded-proto", "x-forwa
 class BrowserOrigin:
     """ASGI wrapper around the app that serves the page at its root."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, script: str = "") -> None:
         self._app = app
+        self._script = f"<script>{script}</script>".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         mounted_at = scope.get("root_path", "")
@@ -27,16 +29,17 @@ class BrowserOrigin:
             return await self._app(scope, receive, send)
         kept = [(name, value) for name, value in scope["headers"] if name.decode() not in (*LEFT_OUT, "host")]
         asked = {**scope, "scheme": "http", "headers": [*kept, (b"host", STAND_IN.encode())]}
-        page = _Page(send, f'"http://{STAND_IN}{mounted_at}"'.encode())
+        page = _Page(send, f'"http://{STAND_IN}{mounted_at}"'.encode(), self._script)
         return await self._app(asked, receive, page.send)
 
 
 class _Page:
     """Holds the page back until it is whole: 70 kB."""
 
-    def __init__(self, send: Send, address: bytes) -> None:
+    def __init__(self, send: Send, address: bytes, script: bytes) -> None:
         self._send = send
         self._address = address
+        self._script = script
         self._start: Message = {}
         self._body = b""
 
@@ -47,7 +50,7 @@ class _Page:
         self._body += message.get("body", b"")
         if message.get("more_body"):
             return
-        body = self._body.replace(self._address, HERE)
+        body = self._body.replace(self._address, HERE).replace(b"<head>", b"<head>" + self._script, 1)
         headers = MutableHeaders(raw=list(self._start["headers"]))
         headers["content-length"] = str(len(body))
         headers["cache-control"] = "no-store"

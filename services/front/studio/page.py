@@ -30,7 +30,7 @@ KEEP_UPLOADS_SECONDS = 24 * 3600  # the API keeps its own copy of each photo
 def application(plan: Plan) -> FastAPI:
     """An app of its own that serves the studio at its root. Enter its lifespan before it is mounted."""
     shell = FastAPI(openapi_url=None)
-    shell.add_middleware(BrowserOrigin)
+    shell.add_middleware(BrowserOrigin, script=boot_page.door())
     page = _page(plan)
     gr.mount_gradio_app(
         shell,
@@ -53,6 +53,7 @@ def application(plan: Plan) -> FastAPI:
 def _head() -> str:
     """The style goes here, not to ``css``: Gradio rewrites selectors there and loses the dark colours."""
     style = boot_page.read("tokens.css") + boot_page.read("studio.css") + boot_page.read("presence.css")
+    style += boot_page.read("door.css")
     return f'<link rel="icon" href="{boot_page.icon()}"><style>{style}</style>'
 
 
@@ -112,7 +113,9 @@ def _wire(plan: Plan, fields: dict[str, Any], make: gr.Button, screen: gr.HTML) 
 def _header(plan: Plan) -> str:
     mark = boot_page.read("mark.svg")
     brand = f'<span class="k-brand">{mark} kinokit</span>'
-    return f'<div class="k-top">{brand}<span class="k-model">{html.escape(plan.title)}</span></div>'
+    out = '<button type="button" class="k-sign-out">Sign out</button>'
+    model = f'<span class="k-model">{html.escape(plan.title)}</span>'
+    return f'<div class="k-top">{brand}<span class="k-here">{model} {out}</span></div>'
 
 
 @cache
