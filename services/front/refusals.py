@@ -147,6 +147,35 @@ def body_too_large(max_mib: float) -> ApiError:
     )
 
 
+def text_too_large(max_bytes: int) -> ApiError:
+    return ApiError(
+        413,
+        f"the body holds more than {max_bytes / 1024**2:g} MiB beside its image",
+        code="body_too_large",
+        fix="send the image as input_reference, and nothing else that is long",
+    )
+
+
+def body_too_slow(seconds: float) -> ApiError:
+    return ApiError(
+        408,
+        f"the body stopped for {seconds:.0f} s, or takes too long",
+        code="body_too_slow",
+        fix="send it again over a faster line, or make the image smaller",
+        headers={"Connection": "close"},
+    )
+
+
+def too_many_uploads(most: int, *, retry_seconds: int) -> ApiError:
+    return ApiError(
+        503,
+        f"{most} large bodies are being taken in, which is as many as may",
+        code="too_many_uploads",
+        fix=f"try again in {retry_seconds} s",
+        headers={"Retry-After": str(retry_seconds), "Connection": "close"},
+    )
+
+
 def key_too_long(max_characters: int) -> ApiError:
     return ApiError(
         400,

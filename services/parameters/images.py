@@ -54,7 +54,7 @@ class Picture:
 def check(data: bytes, *, max_bytes: int) -> Picture:
     """Decode it once, whole, so that nothing broken reaches a worker. Raises ``RequestError``."""
     if not data:
-        raise _refuse("the image is empty: 0 bytes", "send the file itself", "image_empty")
+        raise empty()
     if len(data) > max_bytes:
         raise too_large(max_bytes)
     # Pillow costs 60 ms: the port answers before
@@ -94,6 +94,10 @@ def size(source: Path) -> tuple[int, int]:
     with Image.open(source) as picture:
         width, height = picture.size
         return (height, width) if picture.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)
+
+
+def empty() -> RequestError:
+    return _refuse("the image is empty: 0 bytes", "send the file itself", "image_empty")
 
 
 def too_large(max_bytes: int) -> RequestError:

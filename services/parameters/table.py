@@ -41,7 +41,9 @@ class Parameters(BaseModel):
     size: Annotated[
         str | None,
         Field(
-            pattern=r"^[0-9]{2,5}x[0-9]{2,5}$", description="WIDTHxHEIGHT.", json_schema_extra=_group("main")
+            pattern=r"^[1-9][0-9]{1,4}x[1-9][0-9]{1,4}$",
+            description="WIDTHxHEIGHT.",
+            json_schema_extra=_group("main"),
         ),
     ] = None
     width: Annotated[int | None, Field(ge=16, le=8192, json_schema_extra=_group("size"))] = None

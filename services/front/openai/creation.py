@@ -14,13 +14,18 @@ from services.front.context import Context
 from services.front.create import Draft, Made
 from services.front.openai import body
 from services.front.openai.body import Body
+from services.front.uploads import Room
 from services.parameters import NAMES, Parameters
 from services.queue.job import Job, Once
 
 
 async def from_request(request: Request, context: Context) -> Made:
     """A new job, or the one that the same request made before. Raises ``ApiError`` or ``RequestError``."""
-    given = await _read(request, context)
+    async with context.uploads.room() as room:
+        return await _create(request, context, await _read(request, context, room))
+
+
+async def _create(request: Request, context: Context, given: Body) -> Made:
     asked = parameters.parse(given.fields, also_known=body.OWN_FIELDS)
 
     async def drafts() -> list[Draft]:
@@ -38,7 +43,11 @@ async def from_request(request: Request, context: Context) -> Made:
 
 async def remix(request: Request, source: Job, context: Context) -> Made:
     """The same again with what is changed; with a new seed where no new prompt can change the clip."""
-    given = await _read(request, context)
+    async with context.uploads.room() as room:
+        return await _remix(request, source, context, await _read(request, context, room))
+
+
+async def _remix(request: Request, source: Job, context: Context, given: Body) -> Made:
     changes = parameters.parse(given.fields, also_known=body.OWN_FIELDS)
 
     async def drafts() -> list[Draft]:
@@ -77,10 +86,10 @@ def _readable(source: Job, plan: Plan) -> dict[str, object]:
     return {name: value for name, value in source.values.items() if name in readable and value is not None}
 
 
-async def _read(request: Request, context: Context) -> Body:
+async def _read(request: Request, context: Context, room: Room) -> Body:
     await context.fleet.refresh()
     create.plan_of(context)  # refused before the body, which may be large, is read
-    return await body.read(request, max_image_bytes=context.settings.max_image_bytes)
+    return await body.read(request, room, max_image_bytes=context.settings.max_image_bytes)
 
 
 def _once(request: Request, given: Body, asked: Parameters) -> Once:
