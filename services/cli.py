@@ -14,6 +14,7 @@ class Commands(cli.Commands):
         ),
         "sweep": ("services.commands.sweep", "app", "Try several values of one number, side by side."),
         "batch": ("services.commands.batch", "app", "Make a clip of every photo in a folder; resumes."),
+        "queue": ("services.commands.queue", "app", "See what waits and runs; cancel, retry, pause, purge."),
     }
 
 

@@ -30,6 +30,7 @@ from services.front import (
     hub_token,
     presence,
     public_address,
+    queue_jobs,
     queue_pause,
     stay,
     studio,
@@ -68,6 +69,7 @@ def assemble(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(hub_token.router)
     app.include_router(stay.router)
+    app.include_router(queue_jobs.router)
     app.include_router(queue_pause.router)
     app.include_router(videos.router)
     app.include_router(webhooks.router)

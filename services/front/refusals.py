@@ -53,6 +53,26 @@ def no_webhook(video_id: str) -> ApiError:
     )
 
 
+def not_failed(job: Job) -> ApiError:
+    return ApiError(
+        409,
+        f"video {job.id} is {job.status}: only one that failed or was cancelled is tried again",
+        code="not_failed",
+        param="video_id",
+        fix="remix it for another clip, or wait until it has ended",
+        headers=NO_RETRY,
+    )
+
+
+def photo_missing(job: Job) -> ApiError:
+    return ApiError(
+        404,
+        f"the photo of video {job.id} is gone",
+        code="content_missing",
+        fix="somebody removed it from the data directory: ask for a new video",
+    )
+
+
 # -- its content ---------------------------------------------------------------------------------------
 
 

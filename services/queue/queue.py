@@ -31,6 +31,7 @@ from services.queue.job import (
 from services.queue.lease_clock import LeaseClock
 from services.queue.leases import Leases
 from services.queue.pause import Pause
+from services.queue.selection import Operations
 from services.queue.table import jobs
 
 
@@ -48,6 +49,7 @@ class Queue(Figures):
         super().__init__(self._database, clock)
         self._writing = self._database.writing
         self.announcements = Announcements(self._database, clock)
+        self.operations = Operations(self._database, clock)
         self.pause = Pause(self._database)
         self.deliveries = Deliveries(self._database)
         self._leases = Leases(leases_by or lease_clock.of(url), seconds=lease_seconds, wall=clock)

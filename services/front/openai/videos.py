@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from services.front import content, described, once, refusals, stills
+from services.front import content, described, once, refusals, retry, stills
 from services.front.access import Access
 from services.front.context import Context, Shared
 from services.front.file_answer import FileAnswer
@@ -130,6 +130,16 @@ async def cancel_video(video_id: VideoId, response: Response, context: Shared) -
     except NotFound:
         raise refusals.no_video(video_id) from None
     context.notifier.notify()
+    return await _answer(job, response, context)
+
+
+@router.post(
+    "/{video_id}/retry",
+    summary="A failed one again: the same video, with new attempts",
+    responses=description.VIDEO | described.errors(404, 409, 429),
+)
+async def retry_video(video_id: VideoId, response: Response, context: Shared) -> Video:
+    job = await retry.begin(await _job(context, video_id), context)
     return await _answer(job, response, context)
 
 
