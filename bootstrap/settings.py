@@ -130,6 +130,16 @@ class Settings(BaseModel):
         str | None,
         Field(pattern=r"^[a-z0-9]+://[^@]+$", description="Where clips are copied as they finish: s3://…"),
     ] = None
+    results_endpoint_url: Annotated[
+        str | None,
+        Field(pattern=r"^https?://[^@]+$", description="An S3 that is not Amazon's; else AWS_ENDPOINT_URL's"),
+    ] = None
+    results_name: Annotated[
+        str, Field(max_length=200, description="How copies are called: {date} {time} {id} {user} {model}")
+    ] = "{date}-{time}-{id}"
+    results_link_hours: Annotated[
+        float, Field(ge=0, le=168, description="How long a link to a copy holds; 0 makes none")
+    ] = 24.0
     webhook_url: Annotated[
         str | None, Field(pattern=r"^https?://[^@\s]+$", description="Who is told when a clip has ended")
     ] = None
@@ -205,6 +215,16 @@ class Settings(BaseModel):
     @classmethod
     def _pasted(cls, value: Any) -> Any:
         return pasted_secret.cleaned(value)
+
+    @field_validator("results_name")
+    @classmethod
+    def _names_each(cls, value: str) -> str:
+        fields = re.sub(r"\{(date|time|id|user|model)\}", "", value)
+        if not re.fullmatch(r"[A-Za-z0-9._=/-]*", fields) or re.search(r"(^|/)(\.|/|$)", value):
+            raise ValueError("must be letters, digits, ._=-, folders and {date} {time} {id} {user} {model}")
+        if "{id}" not in value:
+            raise ValueError("must hold {id}, or one copy would replace another")
+        return value
 
     @field_validator("webhook_secret")
     @classmethod

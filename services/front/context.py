@@ -54,7 +54,7 @@ class Context:
         self.uploads = Uploads()
         self.outbox = None  # where nothing is copied out of the box
         if settings.results_url:
-            self.outbox = Outbox(settings.results_url, self.files, self.notifier, self.ask)
+            self.outbox = Outbox(settings, self.files, self.notifier, self.ask)
         self.webhooks = Webhooks(settings, self.notifier, self.ask)
         self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None

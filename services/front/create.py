@@ -112,6 +112,7 @@ def draft(
         owner=owner,
         priority=priority,
         remixed_from=source.id if source else None,
+        results_prefix=destination.results_prefix,
         webhook=webhook,
         webhook_told=None if webhook is None else "",
     )

@@ -1,4 +1,4 @@
-"""Where the result of one job goes, beside the queue: who is told of it."""
+"""Where the result of one job goes, beside the queue: who is told of it, and how its copy is called."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from services.front import webhook_messages
+from services.front import clip_names, webhook_messages
 from services.parameters import RequestError
 
-FIELDS = ("webhook_url", "webhook_events")
+FIELDS = ("webhook_url", "webhook_events", "results_prefix")
 MAX_ADDRESS = 2048
 
 
@@ -20,6 +20,7 @@ class Destination:
 
     webhook_url: str | None = None
     webhook_events: tuple[str, ...] = ()
+    results_prefix: str | None = None
 
 
 HERE = Destination()
@@ -27,7 +28,11 @@ HERE = Destination()
 
 def read(given: Mapping[str, Any]) -> Destination:
     """From the fields of a body. Raises ``RequestError``."""
-    return Destination(_address(given.get("webhook_url")), _events(given.get("webhook_events")))
+    return Destination(
+        _address(given.get("webhook_url")),
+        _events(given.get("webhook_events")),
+        _prefix(given.get("results_prefix")),
+    )
 
 
 def check(destination: Destination, private_hosts: Collection[str]) -> None:
@@ -74,6 +79,18 @@ def _events(value: Any) -> tuple[str, ...]:
             param="webhook_events",
         )
     return tuple(dict.fromkeys(names))
+
+
+def _prefix(value: Any) -> str | None:
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str) or not clip_names.is_prefix(value):
+        raise RequestError(
+            "results_prefix names no folders",
+            fix=f"such as project/scene-1: at most {clip_names.MAX_PREFIX} letters, digits, ._=- and slashes",
+            param="results_prefix",
+        )
+    return value.rstrip("/")
 
 
 def _wrong(problem: str, *, fix: str = "https://your-host/path") -> RequestError:

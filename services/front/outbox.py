@@ -1,21 +1,23 @@
-"""Finished clips are copied to another place as they finish: a rented box may be gone tomorrow.
-
-The place is any address that fsspec knows, such as ``s3://bucket/folder``; its keys come from the
-environment, by the names that its own tools use (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` …).
-"""
+"""Finished clips are copied to another place as they finish: a rented box may be gone tomorrow."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
+import math
+import os
+import random
+import re
 import time
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from fastapi.concurrency import run_in_threadpool
 
+from services.front import clip_names
+from services.front.settings import Settings
+from services.front.stores import Store
 from services.queue import notifier
 from services.queue.files import Files
 from services.queue.job import DatabaseDown, Job
@@ -28,16 +30,27 @@ Ask = Callable[[Callable[["Queue"], Any]], Awaitable[Any]]  # ``Context.ask``
 
 log = logging.getLogger("kinokit.front")
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 60.0  # between tries of a place that fails
-PART = ".part"
-FILE_SYSTEMS = frozenset({"file", "local", "sftp", "ssh", "ftp", "smb"})
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 600.0  # between tries of a clip
+AT_A_TIME = 20  # clips that are looked at
+LEASE_SECONDS = 900.0  # another front takes a copy for lost after this
+LOOK_SECONDS = 60.0  # another front may have made a clip, which notifies nobody here
+
+
+@dataclass(frozen=True)
+class Link:
+    """An address by which anybody can fetch the copy until it expires; times are since the epoch."""
+
+    url: str | None
+    expires_at: float | None
 
 
 class Outbox:
-    """``address`` is where clips go. One copy after the other, oldest first."""
+    """One copy after the other, oldest first; a clip that cannot be copied lets the others pass."""
 
-    def __init__(self, address: str, files: Files, notifier: Notifier, ask: Ask) -> None:
-        self.address = address.rstrip("/")
+    def __init__(self, settings: Settings, files: Files, notifier: Notifier, ask: Ask) -> None:
+        assert settings.results_url is not None, "somewhere to copy to"
+        self._settings = settings
+        self._store = Store(settings.results_url, settings.results_endpoint_url)
         self._files = files
         self._notifier = notifier
         self._ask = ask
@@ -45,7 +58,9 @@ class Outbox:
         self._waiting = 0
 
     def public(self) -> dict[str, Any]:
-        return {"to": self.address, "waiting": self._waiting, "failure": self.failure}
+        settings, state = self._settings, {"waiting": self._waiting, "failure": self.failure}
+        kept = {"endpoint": settings.results_endpoint_url, "name": settings.results_name}
+        return {"to": self._store.address, **state, **kept, "link_hours": settings.results_link_hours}
 
     @property
     def is_busy(self) -> bool:
@@ -54,75 +69,105 @@ class Outbox:
 
     async def empty(self) -> None:
         """For ever. A clip that cannot be copied is tried again; nothing is given up."""
-        pause = FIRST_PAUSE_SECONDS
+        is_begun = self._settings.is_shared
         while True:
-            change = self._notifier.subscribe()
+            change, wait = self._notifier.subscribe(), FIRST_PAUSE_SECONDS
             try:
-                waiting = await self._ask(lambda queue: queue.uncopied())
-                self._waiting = len(waiting)
-                for job in waiting:
+                if not is_begun:
+                    await self._ask(lambda queue: queue.copies.restart())
+                    is_begun = True
+                due: list[Job] = await self._ask(lambda queue: queue.copies.due(AT_A_TIME))
+                for job in due:
                     await self._copy(job)
-                self.failure, pause = None, FIRST_PAUSE_SECONDS
-                await notifier.wait(change, LONGEST_PAUSE_SECONDS)
-                continue
+                if due:
+                    continue
+                wait = await self._rest_seconds()
             except DatabaseDown:
                 pass  # the queue has logged it
-            except Exception as error:  # whatever a storage's library raises
-                self._fail(error)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            except Exception as error:
+                log.error("clips are not copied now: %s", type(error).__name__)
+            await notifier.wait(change, wait)
+
+    async def _rest_seconds(self) -> float:
+        left: float | None = await self._ask(lambda queue: queue.copies.seconds_to_next())
+        most = LOOK_SECONDS if self._settings.is_shared else math.inf
+        rest = min(most, math.inf if left is None else max(left, 0.0))
+        return rest if rest < math.inf else LONGEST_PAUSE_SECONDS
 
     async def _copy(self, job: Job) -> None:
-        assert job.content_name is not None, "completed"
-        content = self._files.folder(job.id) / job.content_name
-        if not content.exists():  # another front's
-            self._waiting -= 1
+        attempt = await self._ask(lambda queue: queue.copies.take(job, lease_seconds=LEASE_SECONDS))
+        if attempt is None:
+            return  # another front's, or deleted meanwhile
+        self._waiting = await self._ask(lambda queue: queue.copies.waiting())
+        try:
+            address, link = await run_in_threadpool(self._put, job)
+        except Exception as error:  # whatever a storage's library raises
+            await self._fail(job, attempt, error)
             return
-        target = await run_in_threadpool(copy, content, job, self.address)
-        await self._ask(lambda queue: queue.mark_copied(job.id, target))
-        self._waiting -= 1
-        log.info("clip %s is copied to %s", job.id, target)
+        state = {"state": "copied", "attempts": attempt, **vars(link)}
+        self._waiting = await self._ask(lambda queue: queue.copies.keep(job.id, address, state))
+        self.failure = None
+        self._notifier.notify()
+        log.info("clip %s is copied to %s", job.id, address)
 
-    def _fail(self, error: Exception) -> None:
-        """The kind of the error, and its first line: a library may put a whole request into the rest."""
-        first_line = (str(error).splitlines() or [""])[0][:200]
-        said = f"{type(error).__name__}: {first_line}"
+    def _put(self, job: Job) -> tuple[str, Link]:
+        """The recipe first: where a clip lies, what it was made from lies beside it."""
+        content = self._files.folder(job.id) / str(job.content_name)
+        if not content.is_file():
+            raise FileNotFoundError("the clip's file is gone")
+        name = clip_names.name(job, self._settings.results_name)
+        self._store.write(_recipe(job), f"{name}.json")
+        address = self._store.put(content, f"{name}.mp4")
+        return address, self._sign(address)
+
+    async def _fail(self, job: Job, attempt: int, error: Exception) -> None:
+        said = _without_secrets(error, os.environ)
         if said != self.failure:
-            log.warning("clips cannot be copied to %s: %s", self.address, said)
+            log.warning("clips cannot be copied to %s: %s", self._store.address, said)
         self.failure = said
+        grown = min(FIRST_PAUSE_SECONDS * 2.0 ** min(attempt - 1, 20), LONGEST_PAUSE_SECONDS)
+        pause = grown * random.uniform(0.8, 1.2)  # noqa: S311 - spreads the load
+        state = {"state": "failing", "attempts": attempt, "last_error": said}
+        await self._ask(lambda queue: queue.copies.retry(job.id, state, pause_seconds=pause))
+        self._notifier.notify()
+
+    # -- links ---------------------------------------------------------------------------------------
+
+    async def signed(self, job: Job) -> Job:
+        """The job with a link that holds for half of its time at least, where its store gives links."""
+        state = job.copy_state or {}
+        expires_at = state.get("expires_at")
+        half = self._settings.results_link_hours * 3600 / 2
+        if job.copied_to is None or expires_at is None or expires_at - time.time() > half:
+            return job
+        address = job.copied_to
+        try:
+            link = await run_in_threadpool(self._sign, address)
+        except Exception as error:  # whatever a storage's library raises
+            log.warning("no link to a copy: %s", _without_secrets(error, os.environ))
+            return job
+        state = {**state, **vars(link)}
+        await self._ask(lambda queue: queue.copies.sign(job.id, state))
+        return replace(job, copy_state=state)
+
+    def _sign(self, address: str) -> Link:
+        seconds = int(self._settings.results_link_hours * 3600)
+        url = self._store.sign(address, seconds) if seconds else None
+        return Link(url, time.time() + seconds if url else None)
 
 
-def copy(content: Path, job: Job, address: str) -> str:
-    """Copy the clip, and beside it a JSON file of what it was made from. Returns the clip's new address.
-
-    A name that is there is whole: object stores write at once, elsewhere a part gets its name at the end.
-
-    Raises:
-        Exception: as the storage's library has it; OSError when fewer bytes arrived than were sent.
-    """
-    from fsspec.core import url_to_fs  # with s3fs a second of imports: only where it is asked for
-
-    storage, folder = url_to_fs(address)
-    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(job.created_at))}-{job.id}"
-    target = f"{folder}/{name}.mp4"
-    # An object has its name when all of it is there; a file elsewhere gets it then.
-    is_object_store = not FILE_SYSTEMS.intersection([storage.protocol, *storage.protocol])
-    if not is_object_store:
-        storage.makedirs(folder, exist_ok=True)
-    written = target if is_object_store else target + PART
-    storage.put_file(str(content), written)
-    storage.invalidate_cache()
-    arrived, sent = int(storage.size(written)), content.stat().st_size
-    if arrived != sent:
-        raise OSError(f"{arrived} of {sent} bytes arrived")
-    if written != target:
-        storage.mv(written, target)
-    storage.pipe_file(f"{folder}/{name}.json", _recipe(job))
-    return f"{address}/{name}.mp4"
+def _without_secrets(error: Exception, env: Mapping[str, str]) -> str:
+    """The kind of the error, and its first line: a library may put a whole request into the rest."""
+    text = re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]*", r"\1?…", (str(error).splitlines() or [""])[0])
+    for name, value in env.items():
+        if len(value) >= 4 and name.upper().endswith(("KEY", "KEY_ID", "TOKEN", "SECRET", "PASSWORD")):
+            text = text.replace(value, "…")
+    return f"{type(error).__name__}: {text[:200]}"
 
 
 def _recipe(job: Job) -> bytes:
     """What the clip was made from, and what was measured of it."""
     made = {"id": job.id, "model": job.model, "prompt": job.prompt, "parameters": job.values}
-    times = {"created_at": job.created_at, "completed_at": job.completed_at}
-    return json.dumps(made | times | {"metadata": job.metadata}, indent=2).encode()
+    times = {"created_at": job.created_at, "started_at": job.started_at, "completed_at": job.completed_at}
+    source = {"user": job.owner, "remixed_from": job.remixed_from, "warnings": job.warnings}
+    return json.dumps(made | times | source | {"metadata": job.metadata}, indent=2).encode()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bootstrap.launch import listener
-from services.front import webhook_messages
+from services.front import clip_names, webhook_messages
 from services.parameters import images
 from services.queue.job import LEASE_SECONDS
 
@@ -33,6 +33,9 @@ class Settings:
     max_content_bytes: int = 4096 * MIB
     purge_seconds: float = 600.0  # between two looks for what is too old or nobody's
     results_url: str | None = None  # where finished clips are copied to
+    results_endpoint_url: str | None = None  # an S3 that is not Amazon's; None: as the environment says
+    results_name: str = clip_names.TEMPLATE
+    results_link_hours: float = 24.0  # that a link to a copy holds; 0: there are none
     webhook_url: str | None = None  # who is told of every job that names nobody itself
     webhook_secret: str | None = None  # None: one is made, in the data directory
     webhook_format: webhook_messages.Format = "openai"
@@ -61,6 +64,9 @@ class Settings:
             max_queued=resolved.get("max_queued", MAX_QUEUED),
             min_free_disk_mib=resolved.get("min_free_disk_mib"),
             results_url=resolved.get("results_url"),
+            results_endpoint_url=resolved.get("results_endpoint_url"),
+            results_name=resolved.get("results_name", clip_names.TEMPLATE),
+            results_link_hours=resolved.get("results_link_hours", 24.0),
             webhook_url=resolved.get("webhook_url"),
             webhook_secret=resolved.get("webhook_secret"),
             webhook_format=resolved.get("webhook_format", "openai"),

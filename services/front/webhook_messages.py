@@ -70,7 +70,7 @@ def _status(event: str, job: Job) -> dict[str, Any]:
 
 def _output(job: Job) -> dict[str, Any]:
     content = f"/v1/videos/{job.id}/content"
-    where = {"content": content, "copied_to": job.copied_to}
+    where = {"content": content, "copied_to": job.copied_to, "url": (job.copy_state or {}).get("url")}
     return {"model": job.model, "parameters": job.values, "warnings": job.warnings, **where}
 
 

@@ -123,11 +123,17 @@ class Webhooks:
         """Write the messages of each job whose status is new; whether any may follow."""
         while True:
             owing: list[Job] = await self._ask(lambda queue: queue.deliveries.owing())
-            new = [job for job in owing if job.webhook_told != job.status]
+            new = [job for job in owing if job.webhook_told != job.status and not self._is_copied_first(job)]
             for job in new:
                 await self._write(job)
             if not new:
                 return bool(owing)
+
+    def _is_copied_first(self, job: Job) -> bool:
+        """Where clips are copied, the message waits for the first try: who is told finds the copy."""
+        if self._settings.results_url is None or job.status != "completed" or job.copied_to:
+            return False
+        return (job.copy_state or {}).get("last_error") is None
 
     async def _write(self, job: Job) -> None:
         owed = webhook_messages.owed(job, self._settings.webhook_format)

@@ -48,6 +48,7 @@ class NewJob:
     remixed_from: str | None = None
     timeout_seconds: float | None = None  # that one attempt may take; None: as the front's settings say
     ttl_seconds: float | None = None  # that it may wait for its first attempt; None: for ever
+    results_prefix: str | None = None  # folders before the copy's name
     webhook: dict[str, Any] | None = None  # who is told of what: url and events
     webhook_told: str | None = None  # "" where somebody is to be told
 
@@ -108,6 +109,9 @@ class Job:
     content_name: str | None  # the winning attempt's file below the job's folder
     copied_to: str | None  # where the clip is kept outside of the box as well
     metadata: dict[str, Any] = field(default_factory=dict)
+    results_prefix: str | None = None  # folders before the copy's name
+    copy_due_at: float | None = None  # the next try, by the database's clock; None: now
+    copy_state: dict[str, Any] | None = None  # state, attempts, last_error, url, expires_at
     webhook: dict[str, Any] | None = None  # who is told of what: url and events
     webhook_told: str | None = None  # the status that deliveries were written for; None: nothing is owed
     webhook_state: dict[str, Any] | None = None  # of the latest delivery: state, attempts, last_status …

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.queue import idempotency, lease_clock, rows
 from services.queue.announcements import Announcements
+from services.queue.copies import Copies
 from services.queue.database import Database
 from services.queue.deliveries import Deliveries
 from services.queue.figures import Figures
@@ -51,6 +52,7 @@ class Queue(Figures):
         self.announcements = Announcements(self._database, clock)
         self.operations = Operations(self._database, clock)
         self.pause = Pause(self._database)
+        self.copies = Copies(self._database)
         self.deliveries = Deliveries(self._database)
         self._leases = Leases(leases_by or lease_clock.of(url), seconds=lease_seconds, wall=clock)
 
@@ -188,19 +190,6 @@ class Queue(Figures):
         """The GPU child died while it made this job: it runs once more, then it fails with the reason."""
         with self._writing() as connection:
             return self._leases.bury(connection, job_id, token, reason)
-
-    # -- for the copies outside of the box ----------------------------------------------------------
-
-    def uncopied(self) -> list[Job]:
-        """Finished clips that are nowhere else yet, oldest first."""
-        left = and_(jobs.c.status == "completed", jobs.c.copied_to.is_(None))
-        with self._reading() as connection:
-            found = connection.execute(select(jobs).where(left).order_by(jobs.c.number))
-            return [rows.job_of(row) for row in found.mappings()]
-
-    def mark_copied(self, job_id: str, address: str) -> None:
-        with self._writing() as connection:
-            connection.execute(update(jobs).where(jobs.c.id == job_id).values(copied_to=address))
 
     # -- upkeep ------------------------------------------------------------------------------------
 

@@ -85,6 +85,9 @@ jobs = Table(
     Column("error_message", Text),
     Column("content_name", String(64)),
     Column("copied_to", Text),  # where the clip is kept outside of the box as well
+    Column("results_prefix", String(200)),  # folders before the copy's name
+    Column("copy_due_at", Float),  # the next try, by the database's clock; NULL: now
+    Column("copy_state", JSON(none_as_null=True)),  # state, attempts, last_error, url, expires_at
     Column("metadata", JSON, nullable=False),
     Column("webhook", JSON(none_as_null=True)),  # who is told of what: {"url": …, "events": [...]}
     Column("webhook_told", String(16)),  # the status that deliveries were written for; NULL: nothing is owed
@@ -101,6 +104,7 @@ jobs = Table(
     ),
     Index("jobs_by_owner", "owner", "started_at"),
     Index("jobs_by_webhook", "webhook_told"),
+    Index("jobs_by_copy", "status", "copied_to"),
     # A number is never given twice, even when the newest job was deleted: lists page by it.
     sqlite_autoincrement=True,
 )

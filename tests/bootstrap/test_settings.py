@@ -196,3 +196,36 @@ def test_what_kubernetes_says_of_its_services_is_no_setting_and_no_mistake(env: 
 def test_a_port_that_is_no_number_is_still_a_mistake() -> None:
     with pytest.raises(BadSettings, match="KINOKIT_PORT"):
         settings.load({}, {"KINOKIT_PORT": "http://10.96.12.7:8000"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("results_name", "{date}"),  # every clip of a day under one name
+        ("results_name", "../{id}"),
+        ("results_name", "/{id}"),
+        ("results_name", "{id}/"),
+        ("results_name", "{id.__class__}-{id}"),
+        ("results_name", "{host}-{id}"),
+        ("results_link_hours", "169"),
+        ("webhook_url", "https://me:pass@studio.example/"),
+        ("webhook_events", "video.exploded"),
+    ],
+)
+def test_a_result_that_could_go_nowhere_is_a_mistake(name: str, value: str) -> None:
+    with pytest.raises(BadSettings, match=name):
+        settings.load({}, {f"KINOKIT_{name.upper()}": value})
+
+
+def test_a_webhook_is_set_by_variables() -> None:
+    env = {
+        "KINOKIT_WEBHOOK_EVENTS": "video.queued, video.failed",
+        "KINOKIT_WEBHOOK_SECRET": " whsec_c2VjcmV0 ",
+    }
+    chosen = settings.load({}, env)
+    assert chosen.settings.webhook_events == ("video.queued", "video.failed")
+    assert chosen.settings.revealed()["webhook_secret"] == "whsec_c2VjcmV0"
+    assert chosen.shown()["webhook_secret"]["value"] == "********"
+    with pytest.raises(BadSettings, match="base64 after whsec_") as told:
+        settings.load({}, {"KINOKIT_WEBHOOK_SECRET": "whsec_n0t!base64"})
+    assert "n0t" not in str(told.value)

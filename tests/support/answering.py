@@ -22,7 +22,7 @@ class Asked(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.answer(self)  # type: ignore[attr-defined]
 
-    do_HEAD = do_POST = do_CONNECT = do_GET
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_CONNECT = do_GET
 
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
         """``headers`` have _ for -."""

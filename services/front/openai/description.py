@@ -16,6 +16,7 @@ _OWN: dict[str, Any] = {
 }
 _TELLS: dict[str, Any] = {
     "webhook_url": {"type": "string", "format": "uri", "description": "Who is told when it has ended."},
+    "results_prefix": {"type": "string", "description": "Folders before the name of the clip's copy."},
     "webhook_events": {
         "type": "array",
         "items": {"enum": [*webhook_messages.EVENTS]},

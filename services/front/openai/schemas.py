@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -32,6 +33,14 @@ class WebhookState(BaseModel):
     attempts: int
     last_status: int | None  # what the receiver answered last
     last_error: str | None
+
+
+class CopyState(BaseModel):
+    """How the copy out of the box stands; one that fails is tried again."""
+
+    state: Literal["copying", "copied", "failing"]
+    attempts: int
+    last_error: str | None = None
 
 
 class Video(BaseModel):
@@ -65,6 +74,9 @@ class Video(BaseModel):
     timings: dict[str, float | None]
     metadata: dict[str, Any]  # what the worker measured of the finished clip
     copied_to: str | None  # where the clip is kept outside of the box as well
+    copying: CopyState | None  # None: nothing is copied, or not yet
+    url: str | None  # of the copy: who has it can fetch the clip until url_expires_at
+    url_expires_at: int | None
     webhook: WebhookState | None  # None: nobody is to be told of it, or nothing has happened yet
 
 
@@ -126,6 +138,8 @@ def video(
         timings=_timings(job),
         metadata=job.metadata,
         copied_to=job.copied_to,
+        copying=None if job.copy_state is None else CopyState.model_validate(job.copy_state),
+        **_link(job),
         webhook=None if job.webhook_state is None else WebhookState(**job.webhook_state),
     )
 
@@ -134,6 +148,14 @@ def _expires(job: Job, keep_seconds: float | None) -> int | None:
     if keep_seconds is None or job.completed_at is None:
         return None
     return int(job.completed_at + keep_seconds)
+
+
+def _link(job: Job) -> dict[str, Any]:
+    state = job.copy_state or {}
+    url, expires_at = state.get("url"), state.get("expires_at")
+    if url is None or expires_at is None or expires_at <= time.time():
+        return {"url": None, "url_expires_at": None}
+    return {"url": url, "url_expires_at": int(expires_at)}
 
 
 def _timings(job: Job) -> dict[str, float | None]:

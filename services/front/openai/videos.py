@@ -77,7 +77,10 @@ async def create_and_wait(request: Request, context: Shared) -> FileAnswer:
 
 @router.get("/{video_id}", summary="One video", responses=description.VIDEO | described.errors(404))
 async def retrieve_video(video_id: VideoId, response: Response, context: Shared) -> Video:
-    return await _answer(await _job(context, video_id), response, context)
+    job = await _job(context, video_id)
+    if context.outbox is not None:
+        job = await context.outbox.signed(job)
+    return await _answer(job, response, context)
 
 
 @router.delete(
