@@ -41,7 +41,7 @@ from services.front.access import Access
 from services.front.auth import OPEN_PATHS, Auth
 from services.front.context import Context, Shared
 from services.front.door import Door
-from services.front.openai import models, videos, webhooks
+from services.front.openai import edits, models, videos, webhooks
 from services.front.pages import boot_page
 from services.front.request_ids import NameRequests
 from services.front.server import AccessFilter, Server
@@ -71,6 +71,7 @@ def assemble(settings: Settings) -> FastAPI:
     app.include_router(stay.router)
     app.include_router(queue_jobs.router)
     app.include_router(queue_pause.router)
+    app.include_router(edits.router)
     app.include_router(videos.router)
     app.include_router(webhooks.router)
     app.include_router(models.router)

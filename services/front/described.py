@@ -64,6 +64,11 @@ _MEANINGS: dict[int, tuple[str, str, str | None, str, str, str]] = {
         "invalid_request_error", "video_id", "not_found",
         "there is no video 'video_0'", "list them with GET /v1/videos; it may have been deleted",
     ),
+    408: (
+        "The body came too slowly.",
+        "invalid_request_error", None, "body_too_slow",
+        "the body stopped for 20 s, or takes too long", "send it again over a faster line",
+    ),
     409: (
         "It does not fit the state that things are in.",
         "invalid_request_error", None, "not_finished",

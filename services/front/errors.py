@@ -127,13 +127,14 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 def _allowed(request: Request) -> str:
     """All methods of a path. The error names those of the first route alone, and a path has several."""
     paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
-    found = {
-        method.upper()
-        for path, methods in paths.items()
-        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.url.path)
-        for method in methods
-    }
+    at = request.url.path
+    named = [at] if at in paths else [path for path in paths if _matches(path, at)]
+    found = {method.upper() for path in named for method in paths[path]}
     return ", ".join(sorted(found))
+
+
+def _matches(path: str, at: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), at) is not None
 
 
 async def _gone(_: Request, error: Exception) -> JSONResponse:

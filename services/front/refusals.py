@@ -127,12 +127,12 @@ def still_running(video_id: str) -> ApiError:
 # -- what is asked for ---------------------------------------------------------------------------------
 
 
-def not_offered(verb: str) -> ApiError:
+def not_offered(problem: str, *, fix: str) -> ApiError:
     return ApiError(
         501,
-        f"{verb} are not offered by this model",
+        problem,
         code="not_offered",
-        fix="make a new video, or remix one with POST /v1/videos/{id}/remix",
+        fix=fix,
         headers=NO_RETRY,
     )
 
@@ -193,6 +193,17 @@ def too_many_uploads(most: int, *, retry_seconds: int) -> ApiError:
         code="too_many_uploads",
         fix=f"try again in {retry_seconds} s",
         headers={"Retry-After": str(retry_seconds), "Connection": "close"},
+    )
+
+
+def video_too_large(max_mib: float) -> ApiError:
+    return ApiError(
+        413,
+        f"the video is larger than {max_mib:.0f} MiB",
+        code="video_too_large",
+        param="video",
+        fix="cut it to the part that you mean",
+        headers={"Connection": "close"},
     )
 
 

@@ -66,10 +66,10 @@ def _parse(body: bytearray, form: str, max_image_bytes: int) -> Body:
         given = form_body.urlencoded(body, max_text_bytes=TEXT_BYTES)
     else:  # curl calls everything a form
         given = json_body.parse(body, max_text_bytes=TEXT_BYTES)
-    return _sort(given, max_image_bytes)
+    return sort(given, max_image_bytes)
 
 
-def _sort(given: dict[str, Any], max_image_bytes: int) -> Body:
+def sort(given: dict[str, Any], max_image_bytes: int) -> Body:
     fields = {name: value for name, value in given.items() if name not in OWN_FIELDS}
     for name, value in given.items():
         if isinstance(value, LongText) and name not in image_field.NAMES:

@@ -54,6 +54,16 @@ data: {"id": "video_0", "object": "video", "status": "completed", "progress": 10
 
 """
 
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "Of each event.",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["video", "done", "deleted"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
+
 Responses = dict[int | str, dict[str, Any]]
 
 VIDEO: Responses = {
@@ -65,11 +75,11 @@ VIDEO: Responses = {
 }
 MADE: Responses = {
     200: VIDEO[200] | {"headers": _POLL | _REPLAY},
-    **described.errors(400, 404, 409, 413, 415, 507),
+    **described.errors(400, 404, 408, 409, 413, 415, 507),
 }
 WAITED: Responses = {
     200: {"description": "The clip.", "headers": _REPLAY, "content": _MP4},
-    **described.errors(400, 404, 409, 413, 415, 504, 507),
+    **described.errors(400, 404, 408, 409, 413, 415, 504, 507),
 }
 FILE: Responses = {
     200: {
@@ -86,7 +96,7 @@ EVENTS: Responses = {
             "`video` at each change, `done` with the last one, `deleted` when it was deleted; each but the "
             "last holds a Video as JSON."
         ),
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _STREAM}},
+        "content": {"text/event-stream": {"schema": _EVENT, "example": _STREAM}},
     },
     **described.errors(404),
 }
@@ -100,6 +110,24 @@ def request_body() -> dict[str, Any]:
         "multipart/form-data": {**fields, **_OWN, **_TELLS, "input_reference": _IN_FORM},
     }
     return body(content, _EXAMPLE)
+
+
+def source_body(*required: str, extra: tuple[str, ...] = ()) -> dict[str, Any]:
+    """``openapi_extra`` of a route that starts from a video; ``extra``: fields beside the parameters."""
+    about = {"type": "number", "minimum": 0, "maximum": 3600, "default": 0}
+    fields = {**families.schemas(), **_OWN, **_TELLS, **dict.fromkeys(extra, about)}
+    by_id = {
+        "type": "object",
+        "required": ["id"],
+        "properties": {"id": {"type": "string", "maxLength": 64, "minLength": 1}},
+        "description": "A completed video of this service.",
+    }
+    content = {
+        "application/json": {**fields, "video": by_id},
+        "multipart/form-data": {**fields, "video": described.BINARY["schema"]},
+    }
+    example = {"prompt": "it begins to rain", "seconds": 2, "video": {"id": "video_0"}}
+    return body(content, example, *required)
 
 
 def body(content: dict[str, dict[str, Any]], example: dict[str, Any], *required: str) -> dict[str, Any]:

@@ -37,7 +37,7 @@ POLL_PARTS = 20  # of what is left
 async def create_video(request: Request, response: Response, context: Shared) -> Video:
     made = await creation.from_request(request, context)
     once.mark(response, replayed=made.is_replay)
-    return await _answer(made.jobs[0], response, context)
+    return await answer(made.jobs[0], response, context)
 
 
 @router.get("", summary="List videos, newest first", responses=described.errors(404))
@@ -80,7 +80,7 @@ async def retrieve_video(video_id: VideoId, response: Response, context: Shared)
     job = await _job(context, video_id)
     if context.outbox is not None:
         job = await context.outbox.signed(job)
-    return await _answer(job, response, context)
+    return await answer(job, response, context)
 
 
 @router.delete(
@@ -133,7 +133,7 @@ async def cancel_video(video_id: VideoId, response: Response, context: Shared) -
     except NotFound:
         raise refusals.no_video(video_id) from None
     context.notifier.notify()
-    return await _answer(job, response, context)
+    return await answer(job, response, context)
 
 
 @router.post(
@@ -143,7 +143,7 @@ async def cancel_video(video_id: VideoId, response: Response, context: Shared) -
 )
 async def retry_video(video_id: VideoId, response: Response, context: Shared) -> Video:
     job = await retry.begin(await _job(context, video_id), context)
-    return await _answer(job, response, context)
+    return await answer(job, response, context)
 
 
 @router.post(
@@ -156,7 +156,7 @@ async def remix_video(video_id: VideoId, request: Request, response: Response, c
     source = await _job(context, video_id)
     made = await creation.remix(request, source, context)
     once.mark(response, replayed=made.is_replay)
-    return await _answer(made.jobs[0], response, context)
+    return await answer(made.jobs[0], response, context)
 
 
 @router.get(
@@ -173,14 +173,6 @@ async def watch_video(video_id: VideoId, request: Request, context: Shared) -> S
         return None if job is None else await _video(job, context)
 
     return events.stream(request, context.notifier, look)
-
-
-@router.post("/edits", include_in_schema=False)
-@router.post("/extensions", include_in_schema=False)
-@router.post("/characters", include_in_schema=False)
-@router.get("/characters/{character_id}", include_in_schema=False)
-async def not_offered(request: Request) -> None:
-    raise refusals.not_offered(request.url.path.split("/")[3])
 
 
 async def _job(context: Context, video_id: str) -> Job:
@@ -206,7 +198,7 @@ async def _video(job: Job, context: Context) -> Video:
     return schemas.video(job, keep_seconds=settings.keep_seconds, ahead=ahead, typical_seconds=each)
 
 
-async def _answer(job: Job, response: Response, context: Context) -> Video:
+async def answer(job: Job, response: Response, context: Context) -> Video:
     video = await _video(job, context)
     if not job.finished:
         response.headers[POLL_AFTER] = str(_poll_ms(video.eta_seconds))
