@@ -65,6 +65,7 @@ def assemble(settings: Settings) -> FastAPI:
         sign_in=boot_page.sign_in_page,
         viewer=boot_page.viewer_page,
     )
+    app.add_middleware(errors.AnswerBugs)
     app.add_middleware(NameRequests)
     app.include_router(health.router)
     app.include_router(hub_token.router)

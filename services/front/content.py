@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.front import refusals
+from services.front import refusals, stills
 from services.front.context import Context
 from services.front.file_answer import FileAnswer
+from services.front.stills import Variant
 from services.queue.job import Job
 
 
@@ -34,3 +35,13 @@ def photo(context: Context, job: Job) -> FileAnswer:
     if not path.is_file():
         raise refusals.no_photo(job)
     return FileAnswer(path)
+
+
+async def still(context: Context, job: Job, variant: Variant) -> FileAnswer:
+    """A picture of the clip, made when it is first asked for. Raises ``ApiError``."""
+    try:
+        return FileAnswer(await context.stills.picture(variant, clip(context, job)))
+    except stills.Damaged as error:
+        raise refusals.content_damaged(job, str(error)) from error
+    except FileNotFoundError:
+        raise refusals.content_missing(job) from None

@@ -18,6 +18,7 @@ from services.front.outbox import Outbox
 from services.front.presence import Presence
 from services.front.readiness import Readiness
 from services.front.settings import Settings
+from services.front.stills import Stills
 from services.front.uploads import Uploads
 from services.front.webhooks import Webhooks
 from services.keys.key_file import KeyFile
@@ -52,6 +53,7 @@ class Context:
             min_free_disk_mib=settings.min_free_disk_mib,
         )
         self.uploads = Uploads()
+        self.stills = Stills()
         self.outbox = None  # where nothing is copied out of the box
         if settings.results_url:
             self.outbox = Outbox(settings, self.files, self.notifier, self.ask)

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bootstrap.errors import KitError
 from services.front import request_ids
@@ -72,6 +73,32 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(OSError, _system)
     app.add_exception_handler(DatabaseDown, _away)
     app.add_exception_handler(Exception, _bug)
+
+
+class AnswerBugs:
+    """ASGI middleware: an error that nobody expected is one answer, and the connection lives on.
+
+    Starlette's own handler of such errors raises again, upon which the server cuts the connection.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if has_begun or scope["type"] != "http":
+                raise
+            respond = _system if isinstance(error, OSError) else _bug
+            await (await respond(Request(scope), error))(scope, receive, send)
 
 
 async def _api_error(_: Request, error: Exception) -> JSONResponse:

@@ -9,13 +9,25 @@ from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from services.front import errors
+from services.front import errors, refusals
 
 
 class FileAnswer(FileResponse):
     """Clients may keep it for a day; ``ETag`` and ``If-None-Match`` save the bytes after that."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Raises ``ApiError`` when the file is gone. One that was opened is sent to its end."""
+        try:
+            held = await asyncio.to_thread(os.open, self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            raise refusals.file_gone() from None
+        try:
+            self.path = f"/dev/fd/{held}"
+            await self._send(scope, receive, send)
+        finally:
+            os.close(held)
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers["cache-control"] = "private, max-age=86400"
         about = self.stat_result = await asyncio.to_thread(os.stat, self.path)
         self.set_stat_headers(about)

@@ -103,6 +103,25 @@ def content_missing(job: Job) -> ApiError:
     )
 
 
+def content_damaged(job: Job, reason: str) -> ApiError:
+    return ApiError(
+        409,
+        f"no picture can be made of video {job.id}: its file cannot be read ({reason[:200]})",
+        code="content_damaged",
+        fix="look at the file itself, or make it again",
+        headers=NO_RETRY,
+    )
+
+
+def file_gone() -> ApiError:
+    return ApiError(
+        404,
+        "the file was deleted meanwhile",
+        code="content_missing",
+        fix="list what is there: GET /v1/videos",
+    )
+
+
 def failed(job: Job) -> ApiError:
     """To a client that waited for the content."""
     return ApiError(

@@ -5,6 +5,7 @@ What is kept here is on the disk before its row says so: a power cut takes nothi
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from bootstrap import files
 
 INPUT = "input"
+REMOVED = ".removed"  # a folder that is being deleted
 ORPHAN_SECONDS = 3600.0  # a folder without a row may belong to a request that is just coming in
 
 
@@ -46,7 +48,15 @@ class Files:
                 path.unlink(missing_ok=True)
 
     def remove(self, job_id: str) -> None:
-        shutil.rmtree(self.folder(job_id), ignore_errors=True)
+        """Out of the way first: who writes a picture into the folder meanwhile does not keep it."""
+        gone = self.root / f"{job_id}.{secrets.token_hex(4)}{REMOVED}"
+        try:
+            self.folder(job_id).rename(gone)
+        except FileNotFoundError:
+            return
+        except OSError:
+            gone = self.folder(job_id)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def old_leftovers(self, now: float | None = None) -> set[str]:
         """Folders without a clip that have been there for a while: candidates for being nobody's.
@@ -59,7 +69,9 @@ class Files:
         return {
             path.name
             for path in self.root.iterdir()
-            if path.is_dir() and path.stat().st_mtime < before and not any(path.glob("content-*.mp4"))
+            if path.is_dir()
+            and path.stat().st_mtime < before
+            and (path.suffix == REMOVED or not any(path.glob("content-*.mp4")))
         }
 
 

@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from services.front import content, described, once, refusals, retry, stills
+from services.front import content, described, once, refusals, retry
 from services.front.access import Access
 from services.front.context import Context, Shared
 from services.front.file_answer import FileAnswer
@@ -43,7 +43,10 @@ async def create_video(request: Request, response: Response, context: Shared) ->
 @router.get("", summary="List videos, newest first", responses=described.errors(404))
 async def list_videos(
     context: Shared,
-    after: Annotated[str | None, Query(description="The last id of the page before")] = None,
+    after: Annotated[
+        str | None,
+        Query(max_length=64, pattern=r"^[A-Za-z0-9_-]+$", description="The last id of the page before"),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
 ) -> VideoList:
@@ -117,9 +120,7 @@ async def read_content(
         raise refusals.no_content(job)
     if variant == "video":
         return content.video(context, job)
-    clip = content.clip(context, job)
-    picture = await run_in_threadpool(stills.make, variant, clip)
-    return FileAnswer(picture)
+    return await content.still(context, job, variant)
 
 
 @router.post(
