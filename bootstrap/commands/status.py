@@ -99,6 +99,7 @@ def describe(data_dir: Path) -> dict[str, Any]:
         failure=boot.get("failure"),
         workers=(answer or {}).get("workers", []),
         queue=(answer or {}).get("queue"),
+        cost=(answer or {}).get("cost"),
         paused=(answer or {}).get("paused"),
     )
 
@@ -140,6 +141,15 @@ def _lines(found: dict[str, Any], data_dir: Path) -> list[str]:
         )
     if found.get("paused"):
         rows += [("paused", found["paused"]["problem"]), ("fix", found["paused"]["fix"])]
+    if found.get("cost"):
+        cost = found["cost"]
+        rows.append(
+            (
+                "cost",
+                f"{cost['dollars']:.2f} USD since the start: {cost['clips_dollars']:.2f} for clips,"
+                f" {cost['other_dollars']:.2f} otherwise ({cost['hourly_cost']:.2f} an hour)",
+            )
+        )
     if found["failure"]:
         rows += [("failed", found["failure"]["problem"]), ("fix", found["failure"]["fix"])]
     width = max(len(name) for name, _ in rows)

@@ -84,14 +84,20 @@ class Processes:
         self._keep(self._front)
         await self._front.started.wait()
 
-    def start_workers(self, plan: Plan, *, queue_url: str, token_file: Path) -> int:
+    def start_workers(
+        self, plan: Plan, *, queue_url: str, token_file: Path, hourly_cost: float | None = None
+    ) -> int:
         """One for each group of GPUs; how many. ``queue_url`` is the front whose jobs they make.
 
+        ``hourly_cost`` is the whole box's, in dollars; each worker stands for an equal part of it.
         The draft must lie there: they import and start the GPU at once, and load what arrives as it arrives.
         """
-        for index, group in enumerate(plan.gpu_groups or ((),)):
+        groups = plan.gpu_groups or ((),)
+        for index, group in enumerate(groups):
             arguments = ["--plan", str(self._data_dir / data_directory.DRAFT), "--queue", queue_url]
             arguments += ["--token-file", str(token_file), "--name", f"{box_name(self._data_dir)}-{index}"]
+            if hourly_cost is not None:
+                arguments += ["--hourly-cost", repr(hourly_cost / len(groups))]
             worker = Supervised(
                 f"worker-{index}",
                 die_with_parent.command("services.worker.worker", *arguments),

@@ -174,6 +174,7 @@ class Run:
             plan,
             queue_url=self._settings.queue_url or self._address.local_url,
             token_file=self._settings.worker_token_file or self._data_dir / data_directory.WORKER_TOKEN,
+            hourly_cost=self._settings.hourly_cost,
         )
         for number in range(self._workers):
             timeline.begin(START, f"{box_name(self._data_dir)}-{number}", waited_for=waited_for)

@@ -18,6 +18,7 @@ from services.front.outbox import Outbox
 from services.front.presence import Presence
 from services.front.readiness import Readiness
 from services.front.settings import Settings
+from services.front.spending import Spending
 from services.front.stills import Stills
 from services.front.uploads import Uploads
 from services.front.webhooks import Webhooks
@@ -42,6 +43,7 @@ class Context:
         self.boot = BootState(settings.data_dir, self.workers)
         self.fleet = Fleet(self.workers, self.boot, self.ask, is_shared=settings.is_shared)
         self.counts = Counts(self.ask, max_queued=settings.max_queued)
+        self.spending = Spending(self.ask)
         self.presence = Presence()
         self.notifier = Notifier()
         self.under_way = UnderWay()

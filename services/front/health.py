@@ -77,6 +77,7 @@ async def status(context: Shared) -> dict[str, Any]:
         "queue": counts,
         "min_free_disk_mib": context.settings.min_free_disk_mib,
         "paused": obstacle.public() if obstacle else None,
+        "cost": None if counts is None else await context.spending.read(context.boot.document()),
         "plan": {**plan.model_dump(mode="json"), "family": plan.family.name} if plan else None,
     }
 

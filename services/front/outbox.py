@@ -170,4 +170,5 @@ def _recipe(job: Job) -> bytes:
     made = {"id": job.id, "model": job.model, "prompt": job.prompt, "parameters": job.values}
     times = {"created_at": job.created_at, "started_at": job.started_at, "completed_at": job.completed_at}
     source = {"user": job.owner, "remixed_from": job.remixed_from, "warnings": job.warnings}
+    times |= {"gpu_seconds": job.gpu_seconds, "dollars": job.dollars}
     return json.dumps(made | times | source | {"metadata": job.metadata}, indent=2).encode()

@@ -67,7 +67,7 @@ async def claim(asked: Claim, request: Request, context: Shared) -> Response | C
 
 
 async def _claim_once(asked: Claim, context: Context) -> Job | None:
-    can = Abilities(models=asked.models, kinds=asked.kinds, vram_gib=asked.vram_gib)
+    can = Abilities(**asked.model_dump(exclude={"worker", "wait_seconds"}))
     return await context.ask(lambda queue: queue.claim(asked.worker, can))
 
 

@@ -23,11 +23,13 @@ LEASE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a worker can do: a job that needs more is not given to it."""
+    """What a worker can do: a job that needs more is not given to it; and what an hour of it costs."""
 
     models: tuple[str, ...]
     kinds: tuple[str, ...] = (CLIP,)
     vram_gib: float | None = None  # None: jobs that ask for a size are left to others
+    gpus: int = 1
+    hourly_cost: float | None = None  # dollars; None: nobody said
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ class Job:
     era: str | None  # what those two are counted from
     timeout_seconds: float | None
     ttl_seconds: float | None
+    gpus: int | None  # of the last attempt's worker
+    hourly_cost: float | None  # likewise, in dollars
+    charged_from: float | None  # since when its worker's time has not been counted yet
+    gpu_seconds: float | None  # of all attempts that have ended
+    dollars: float | None  # likewise; None: no worker had a price
     cancel_requested: bool
     created_at: float
     started_at: float | None

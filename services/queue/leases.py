@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
-from services.queue import order, rows
+from services.queue import cost, order, rows
 from services.queue.job import MAX_DEATHS, MAX_INTERRUPTIONS, Abilities, Job
 from services.queue.lease_clock import LeaseClock
 from services.queue.table import jobs
@@ -42,7 +42,8 @@ class Leases:
             "token": jobs.c.token + 1,
             "attempts": jobs.c.attempts + 1,
             "started_at": self._wall(),
-        } | self._term(connection)
+        }
+        leased |= self._term(connection) | cost.begun(can, self._wall())
         connection.execute(update(jobs).where(jobs.c.number == number).values(**leased))
         return rows.first(connection, jobs.c.number == number)
 
@@ -59,7 +60,7 @@ class Leases:
     def release(self, connection: Connection, job_id: str, token: int) -> bool:
         """Back to the old place; this attempt does not count. A cancelled one ends."""
         held = rows.held(job_id, token)
-        back = rows.requeued() | {"attempts": jobs.c.attempts - 1}
+        back = rows.requeued(self._wall()) | {"attempts": jobs.c.attempts - 1}
         ends = [
             update(jobs).where(held, jobs.c.cancel_requested).values(**rows.cancelled(self._wall())),
             update(jobs).where(held).values(**back),
@@ -73,7 +74,7 @@ class Leases:
         ends = [
             update(jobs).where(held, jobs.c.cancel_requested).values(**rows.cancelled(now)),
             update(jobs).where(held, jobs.c.deaths + 1 >= MAX_DEATHS).values(**poisoned),
-            update(jobs).where(held).values(**rows.requeued() | {"deaths": jobs.c.deaths + 1}),
+            update(jobs).where(held).values(**rows.requeued(now) | {"deaths": jobs.c.deaths + 1}),
         ]
         return any(connection.execute(end).rowcount for end in ends)
 
@@ -87,7 +88,7 @@ class Leases:
             update(jobs).where(late).values(**rows.expired(now)),
             update(jobs).where(lost, jobs.c.cancel_requested).values(**rows.cancelled(now)),
             update(jobs).where(lost, jobs.c.interruptions + 1 >= MAX_INTERRUPTIONS).values(**rows.lost(now)),
-            update(jobs).where(lost).values(**rows.interrupted()),
+            update(jobs).where(lost).values(**rows.interrupted(now)),
         ]
         return sum(connection.execute(end).rowcount for end in ends)
 

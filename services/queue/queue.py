@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.queue import idempotency, lease_clock, rows
@@ -231,6 +231,12 @@ class Queue(Figures):
                 unknown.difference_update(connection.scalars(select(jobs.c.id).where(jobs.c.id.in_(part))))
         return unknown
 
+    def spent_dollars(self, *, since: float) -> float:
+        """What the jobs that have ended since then, and are still kept, cost."""
+        query = select(func.sum(jobs.c.dollars)).where(jobs.c.completed_at >= since)
+        with self._reading() as connection:
+            return float(connection.scalar(query) or 0.0)
+
     # -- parts -------------------------------------------------------------------------------------
 
     def _forgive(self, connection: Connection) -> None:
@@ -239,7 +245,8 @@ class Queue(Figures):
             self._leases.give_grace(connection)
 
     def _finish(self, job_id: str, token: int, values: dict[str, Any]) -> bool:
-        values = values | rows.unleased() | {"completed_at": self._clock()}
+        now = self._clock()
+        values = values | rows.unleased(now) | {"completed_at": now}
         with self._writing() as connection:
             ended = update(jobs).where(rows.held(job_id, token)).values(**values)
             return bool(connection.execute(ended).rowcount)

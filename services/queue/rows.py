@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
-from services.queue import work
+from services.queue import cost, work
 from services.queue.job import (
     CANCELLED,
     EXPIRED,
@@ -48,21 +48,23 @@ def held(job_id: str, token: int) -> ColumnElement[bool]:
     return and_(jobs.c.id == job_id, fence, jobs.c.status.in_(UNFINISHED))
 
 
-def unleased() -> dict[str, Any]:
-    return {"worker": None, "lease_until": None, "eta_seconds": None, "ends_at": None}
+def unleased(now: float) -> dict[str, Any]:
+    nobody = {"worker": None, "lease_until": None, "eta_seconds": None, "ends_at": None}
+    return nobody | cost.charged(now)
 
 
-def requeued() -> dict[str, Any]:
+def requeued(now: float) -> dict[str, Any]:
     """What its worker itself gave back: the token grows, so that nothing it sent before takes it again."""
-    return _waits() | unleased() | {"token": jobs.c.token + 1}
+    return _waits() | unleased(now) | {"token": jobs.c.token + 1}
 
 
-def interrupted() -> dict[str, Any]:
+def interrupted(now: float) -> dict[str, Any]:
     """Its worker has not been heard of, and may still come back: the token and the name are kept."""
     often = jobs.c.interruptions + 1 >= PATIENT_INTERRUPTIONS
     last = select(func.max(jobs.c.number)).scalar_subquery()
     counted = {"interruptions": jobs.c.interruptions + 1, "turn": case((often, last), else_=jobs.c.turn)}
-    return _waits() | {"lease_until": None, "eta_seconds": None, "ends_at": None} | counted
+    unheard = {"lease_until": None, "eta_seconds": None, "ends_at": None}
+    return _waits() | unheard | counted | cost.charged(now) | {"charged_from": now}
 
 
 def _waits() -> dict[str, Any]:
@@ -94,7 +96,7 @@ def cancelled(now: float) -> dict[str, Any]:
 
 def _failed(code: str, message: str, now: float) -> dict[str, Any]:
     ended = {"status": "failed", "error_code": code, "error_message": message, "completed_at": now}
-    return ended | unleased()
+    return ended | unleased(now)
 
 
 def count(*where: ColumnElement[bool]) -> Any:

@@ -25,7 +25,10 @@ from services.queue.job import Job, NewJob, NotFound, QueueFull, Status
 from services.queue.table import deliveries, jobs
 
 # What a second series of attempts keeps of a row; every other column begins again.
-KEPT = frozenset(NewJob.__dataclass_fields__) | {"number", "created_at", "idempotency_key", "fingerprint"}
+KEPT = frozenset(NewJob.__dataclass_fields__) | {
+    *("number", "created_at", "idempotency_key", "fingerprint"),
+    *("gpu_seconds", "dollars"),  # spent is spent
+}
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,12 @@ jobs = Table(
     Column("era", String(64)),  # what the two above are counted from
     Column("timeout_seconds", Float),
     Column("ttl_seconds", Float),
+    # What its attempts took so far: see cost.py. The price is that of the last attempt's worker.
+    Column("gpus", Integer),
+    Column("hourly_cost", Float),
+    Column("charged_from", Float),
+    Column("gpu_seconds", Float),
+    Column("dollars", Float),
     Column("cancel_requested", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("started_at", Float),
@@ -95,6 +101,7 @@ jobs = Table(
     UniqueConstraint("owner", "idempotency_key"),
     Index("jobs_by_status", "status", "number"),
     Index("jobs_by_model", "model", "status", "completed_at"),
+    Index("jobs_by_end", "completed_at", "dollars"),
     Index("jobs_ahead", "status", "model", "priority", "number"),
     # All that the look for whose turn it is reads, so that it reads no row.
     Index(

@@ -169,6 +169,8 @@ class Claim(Message):
     models: tuple[str, ...]
     kinds: tuple[str, ...] = (CLIP,)
     vram_gib: float | None = None  # of its GPUs together; None without a GPU
+    gpus: Annotated[int, Field(ge=1)] = 1
+    hourly_cost: Annotated[float | None, Field(ge=0)] = None  # dollars, of this worker's part of its box
     wait_seconds: Seconds = 0
 
 

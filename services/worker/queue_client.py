@@ -40,8 +40,10 @@ class LeaseLost(Exception):
 class RemoteQueue:
     """One worker's connection to the queue, wherever that is."""
 
-    def __init__(self, url: str, token_file: Path, worker: str) -> None:
+    def __init__(self, url: str, token_file: Path, worker: str, *, hourly_cost: float | None = None) -> None:
+        """``hourly_cost``: what this worker costs, in dollars; None: nobody said."""
         self._worker = worker
+        self._hourly_cost = hourly_cost
         address = httpx.URL(url)
         try:
             token = token_file.read_text().strip()
@@ -65,7 +67,12 @@ class RemoteQueue:
     async def claim(self, plan: Plan) -> Claimed | None:
         """The next job that this plan can make; None when there was none for a while."""
         claim = Claim(
-            worker=self._worker, models=(plan.model,), vram_gib=plan.vram_gib, wait_seconds=CLAIM_SECONDS
+            worker=self._worker,
+            models=(plan.model,),
+            vram_gib=plan.vram_gib,
+            gpus=max((len(group) for group in plan.gpu_groups), default=1),
+            hourly_cost=self._hourly_cost,
+            wait_seconds=CLAIM_SECONDS,
         )
         answer = await self._post("/internal/claim", claim)
         return None if answer.status_code == 204 else Claimed.model_validate_json(answer.content)

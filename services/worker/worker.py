@@ -232,7 +232,9 @@ async def _first(*tasks: asyncio.Task[Any]) -> None:
 
 
 async def _main(arguments: argparse.Namespace) -> None:
-    queue = RemoteQueue(arguments.queue, arguments.token_file, arguments.name)
+    queue = RemoteQueue(
+        arguments.queue, arguments.token_file, arguments.name, hourly_cost=arguments.hourly_cost
+    )
     worker = Worker(arguments.plan, queue, arguments.name, arguments.engine)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -246,6 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--queue", required=True, help="the front's address")
     parser.add_argument("--token-file", type=Path, required=True)
     parser.add_argument("--name", required=True, help="this worker's own, in the whole fleet")
+    parser.add_argument("--hourly-cost", type=float, help="dollars, of this worker's part of its box")
     parser.add_argument("--engine", help="a module like those in services.engines; else the plan's family")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

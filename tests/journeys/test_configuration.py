@@ -184,7 +184,11 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     ),
     "hf_endpoint": lambda made: made.hub.bytes_sent() > 0,
     "mirrors": lambda made: len(made.mirror.seen) > 0,
-    "hourly_cost": lambda made: made.status()["boot"]["hourly_cost"] == 0.25,
+    "hourly_cost": lambda made: (
+        made.status()["boot"]["hourly_cost"] == 0.25
+        and made.status()["cost"]["hourly_cost"] == 0.25
+        and float(made.option("--hourly-cost")) == 0.25
+    ),
     "max_queued": lambda made: made.status()["queue"]["max_queued"] == 7,
     "min_free_disk_mib": lambda made: made.status()["min_free_disk_mib"] == 3,
     "database_url": lambda made: (made.file.parent / "el5ewhere.db").exists(),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from services.queue import cost
 from services.queue.job import Job, Status
 
 EXAMPLE: dict[str, Any] = {
@@ -43,6 +44,13 @@ class CopyState(BaseModel):
     last_error: str | None = None
 
 
+class VideoCost(BaseModel):
+    """Of the attempts that have ended, failed ones included."""
+
+    gpu_seconds: float
+    dollars: float | None  # by the price of the box at that time; None: nobody said what it costs
+
+
 class Video(BaseModel):
     """A job. The first block is OpenAI's."""
 
@@ -72,6 +80,7 @@ class Video(BaseModel):
     attempt: int
     cancel_requested: bool
     timings: dict[str, float | None]
+    cost: VideoCost | None
     metadata: dict[str, Any]  # what the worker measured of the finished clip
     copied_to: str | None  # where the clip is kept outside of the box as well
     copying: CopyState | None  # None: nothing is copied, or not yet
@@ -136,12 +145,18 @@ def video(
         attempt=job.attempts,
         cancel_requested=job.cancel_requested,
         timings=_timings(job),
+        cost=_cost(job),
         metadata=job.metadata,
         copied_to=job.copied_to,
         copying=None if job.copy_state is None else CopyState.model_validate(job.copy_state),
         **_link(job),
         webhook=None if job.webhook_state is None else WebhookState(**job.webhook_state),
     )
+
+
+def _cost(job: Job) -> VideoCost | None:
+    found = cost.of(job)
+    return None if found is None else VideoCost(gpu_seconds=found.gpu_seconds, dollars=found.dollars)
 
 
 def _expires(job: Job, keep_seconds: float | None) -> int | None:

@@ -548,3 +548,65 @@ def test_a_worker_gets_only_what_it_can_make(queue: Queue, ask: Callable[..., Jo
 def test_a_worker_of_no_model_gets_nothing(queue: Queue, ask: Callable[..., Job]) -> None:
     ask("clip")
     assert queue.claim("w", Abilities(())) is None
+
+
+def test_a_job_costs_what_all_its_attempts_took_at_the_price_of_their_time(
+    queue: Queue, ask: Callable[..., Job], clock: Clock
+) -> None:
+    ask("a")
+    box = replace(Abilities((MODEL,)), gpus=2, hourly_cost=3.6)
+    first = queue.claim("w", box)
+    assert first is not None
+    assert (first.gpu_seconds, first.dollars) == (None, None), "it has only begun"
+    clock.sleep(10)
+    assert queue.release("a", first.token)
+    clock.sleep(1000)  # nobody works for it
+    dearer = queue.claim("w", replace(box, hourly_cost=36.0))
+    assert dearer is not None
+    clock.sleep(5)
+    assert queue.complete("a", dearer.token, content_name="c.mp4", metadata={})
+    done = queue.get("a")
+    assert done is not None
+    assert (done.gpu_seconds, round(done.dollars or 0, 6)) == (30.0, 0.06)
+
+
+def test_a_worker_that_was_not_heard_of_is_counted_until_it_hands_in(
+    queue: Queue, ask: Callable[..., Job], clock: Clock
+) -> None:
+    ask("a")
+    job = queue.claim("w", replace(Abilities((MODEL,)), hourly_cost=3600.0))
+    assert job is not None
+    clock.sleep(LEASE_SECONDS + 1)
+    queue.take_back()
+    clock.sleep(9)
+    assert queue.complete("a", job.token, content_name="c.mp4", metadata={})
+    done = queue.get("a")
+    assert done is not None
+    assert (done.gpu_seconds, done.dollars) == (LEASE_SECONDS + 10, LEASE_SECONDS + 10)
+
+
+def test_where_nobody_knows_a_price_a_job_has_none(
+    queue: Queue, ask: Callable[..., Job], clock: Clock
+) -> None:
+    ask("a"), ask("b")
+    job = queue.claim("w", Abilities((MODEL,)))
+    assert job is not None
+    clock.sleep(10)
+    queue.fail("a", job.token, code="x", message="x", metadata={})
+    failed, waits = queue.get("a"), queue.cancel("b")
+    assert failed is not None
+    assert (failed.gpu_seconds, failed.dollars) == (10.0, None), "what failed took its time as well"
+    assert (waits.gpu_seconds, waits.dollars) == (None, None)
+
+
+def test_a_clock_that_is_set_back_gives_no_time_back(
+    queue: Queue, ask: Callable[..., Job], clock: Clock
+) -> None:
+    ask("a")
+    job = queue.claim("w", Abilities((MODEL,)))
+    assert job is not None
+    clock.sleep(-3600)
+    queue.fail("a", job.token, code="x", message="x", metadata={})
+    failed = queue.get("a")
+    assert failed is not None
+    assert failed.gpu_seconds == 0.0
