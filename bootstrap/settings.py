@@ -119,6 +119,12 @@ class Settings(BaseModel):
         float | None, Field(ge=0, description="US dollars an hour, shown beside what waits")
     ] = None
     max_queued: Annotated[int, Field(ge=1, description="Clips that may wait; more are refused")] = 100
+    stall_seconds: Annotated[
+        float, Field(gt=0, description="A clip in which nothing moves for so long, or for five clips, fails")
+    ] = 300.0
+    job_timeout_seconds: Annotated[
+        float | None, Field(gt=0, description="A clip that takes longer fails; none does when absent")
+    ] = None
     min_free_disk_mib: Annotated[
         float | None,
         Field(ge=0, description="With less free disk no clip is begun; else 512, or a tenth of a small disk"),

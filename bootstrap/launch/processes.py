@@ -36,6 +36,8 @@ FRONT_SETTINGS = (
     "allowed_hosts",
     "database_url",
     "max_queued",
+    "stall_seconds",
+    "job_timeout_seconds",
     "min_free_disk_mib",
     "keep_days",
     "results_url",

@@ -20,10 +20,11 @@ from services.front import refusals
 from services.front.context import Context
 from services.front.destination import HERE, Destination
 from services.front.errors import ApiError
+from services.front.limits import NONE, Limits
 from services.parameters import Parameters, images
 from services.parameters.images import Picture
 from services.parameters.values import Values
-from services.queue.job import Job, KeyReused, NewJob, Once, QueueFull
+from services.queue.job import DatabaseDown, Job, KeyReused, NewJob, Once, QueueFull
 from services.video import fit
 
 RETRY_SECONDS = 5
@@ -96,6 +97,7 @@ def draft(
     owner: str = "",
     priority: int = 0,
     destination: Destination = HERE,
+    limits: Limits = NONE,
 ) -> Draft:
     """Complete the parameters; nothing is kept yet. Raises ``RequestError``."""
     webhook = context.webhooks.of(destination)
@@ -113,6 +115,8 @@ def draft(
         priority=priority,
         remixed_from=source.id if source else None,
         results_prefix=destination.results_prefix,
+        timeout_seconds=limits.timeout_seconds,
+        ttl_seconds=limits.ttl_seconds,
         webhook=webhook,
         webhook_told=None if webhook is None else "",
     )
@@ -145,20 +149,27 @@ def _photo_warnings(
 
 def _store(context: Context, drafts: Sequence[Draft], once: Once | None) -> Made:
     """The inputs first: a worker may claim a job the moment it is in the table."""
-    is_new = False
     try:
         new = [replace(draft.new, input_name=_keep_input(context, draft)) for draft in drafts]
         max_queued = context.settings.max_queued
         jobs, is_new = context.queue.enqueue_all(new, max_queued=max_queued, once=once)
-    except QueueFull as full:
-        raise _full(context, full.queued, drafts[0].new.model) from None
-    except KeyReused:
-        raise refusals.key_reused() from None
-    finally:
-        if not is_new:
-            for draft in drafts:
-                context.files.remove(draft.new.id)
+    except DatabaseDown:  # only its answer may be lost: upkeep removes the photos of jobs that are not there
+        raise
+    except BaseException as error:
+        _drop_inputs(context, drafts)
+        if isinstance(error, QueueFull):
+            raise _full(context, error.queued, drafts[0].new.model) from None
+        if isinstance(error, KeyReused):
+            raise refusals.key_reused() from None
+        raise
+    if not is_new:
+        _drop_inputs(context, drafts)
     return Made(jobs, is_replay=not is_new)
+
+
+def _drop_inputs(context: Context, drafts: Sequence[Draft]) -> None:
+    for draft in drafts:
+        context.files.remove(draft.new.id)
 
 
 def _keep_input(context: Context, draft: Draft) -> str | None:

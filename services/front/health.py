@@ -75,6 +75,10 @@ async def status(context: Shared) -> dict[str, Any]:
         "unused_seconds": _unused_seconds(context),
         "workers": [report.public() for report in context.workers.all()],
         "queue": counts,
+        "limits": {
+            "stall_seconds": context.settings.stall_seconds,
+            "job_timeout_seconds": context.settings.job_timeout_seconds,
+        },
         "min_free_disk_mib": context.settings.min_free_disk_mib,
         "paused": obstacle.public() if obstacle else None,
         "cost": None if counts is None else await context.spending.read(context.boot.document()),

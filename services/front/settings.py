@@ -14,6 +14,7 @@ from services.queue.job import LEASE_SECONDS
 
 MIB = 1024**2
 DAY_SECONDS = 24 * 3600
+STALL_SECONDS = 300.0
 MAX_QUEUED = 100  # more is refused, so that nobody waits for hours without knowing it
 
 
@@ -43,6 +44,8 @@ class Settings:
     webhook_pause_seconds: float = 5.0  # before the second try; each further one is longer
     webhook_timeout_seconds: float = 15.0  # for the receiver's answer
     webhook_give_up_seconds: float = 72 * 3600.0
+    stall_seconds: float = STALL_SECONDS  # a clip in which nothing moves for so long fails
+    job_timeout_seconds: float | None = None  # a clip that takes longer fails; None: none does
     private_hosts: tuple[str, ...] = ()  # that addresses in requests may name, beside public ones
     keep_seconds: float | None = None  # finished videos are purged after this; None: kept for ever
 
@@ -72,6 +75,8 @@ class Settings:
             webhook_format=resolved.get("webhook_format", "openai"),
             webhook_events=tuple(resolved.get("webhook_events", webhook_messages.AT_THE_END)),
             private_hosts=tuple(name.strip().lower() for name in resolved.get("private_hosts", ())),
+            stall_seconds=resolved.get("stall_seconds", STALL_SECONDS),
+            job_timeout_seconds=resolved.get("job_timeout_seconds"),
             keep_seconds=None if keep_days is None else keep_days * DAY_SECONDS,
         )
 

@@ -12,11 +12,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from bootstrap import files
+from bootstrap.errors import KitError
 from services.front import boxes
 from services.front.context import Context, Shared
 from services.front.errors import ApiError
 from services.queue import notifier
-from services.queue.job import CANCELLED, Abilities, Job
+from services.queue.job import CANCELLED, Abilities, DatabaseDown, Job
 from services.worker.protocol import (
     Beat,
     BeatAnswer,
@@ -35,6 +36,7 @@ router = APIRouter(
 
 LOOK_SECONDS = 1.0  # another front may take a job in, or a disk become free, which notifies nobody here
 MAX_WAIT_SECONDS = 30.0
+STALL_CLIPS = 5  # a clip in which nothing moves for as long as so many usually take hangs
 FLUSH_BYTES = 4 * 1024**2
 
 
@@ -54,7 +56,7 @@ async def claim(asked: Claim, request: Request, context: Shared) -> Response | C
         job = None if is_held else await _claim_once(asked, context)
         if job is not None:
             context.notifier.notify()
-            return _claimed(job)
+            return _claimed(job, await _typical_seconds(job.model, context), context)
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
             break
@@ -71,7 +73,17 @@ async def _claim_once(asked: Claim, context: Context) -> Job | None:
     return await context.ask(lambda queue: queue.claim(asked.worker, can))
 
 
-def _claimed(job: Job) -> Claimed:
+async def _typical_seconds(model: str, context: Context) -> float:
+    """Of a clip; 0 before the first. A job that is claimed is told to its worker, whatever fails here."""
+    try:
+        return await context.ask(lambda queue: queue.typical_seconds(model)) or 0.0
+    except (DatabaseDown, KitError, OSError):
+        return 0.0
+
+
+def _claimed(job: Job, typical_seconds: float, context: Context) -> Claimed:
+    settings = context.settings
+    timeouts = [each for each in (job.timeout_seconds, settings.job_timeout_seconds) if each is not None]
     return Claimed(
         id=job.id,
         token=job.token,
@@ -80,6 +92,8 @@ def _claimed(job: Job) -> Claimed:
         model=job.model,
         values=job.values,
         has_input=job.input_name is not None,
+        stall_seconds=max(settings.stall_seconds, STALL_CLIPS * typical_seconds),
+        timeout_seconds=min(timeouts, default=None),
     )
 
 

@@ -126,10 +126,12 @@ class Writer:
 
 def _explained(error: BaseException, path: Path) -> BaseException:
     if isinstance(error, OSError):
-        return KitError(
+        explained = KitError(
             f"the clip cannot be written to {path.parent}: {error.strerror or error}",
             fix="free some space, or choose another folder",
         )
+        explained.__cause__ = error
+        return explained
     return error
 
 

@@ -76,4 +76,5 @@ class Channel:
                     self._runs.put(order)
                 else:
                     self._cancelled.set()
+        self._cancelled.set()  # the parent has gone: nobody waits for what is being made
         self._runs.put(None)

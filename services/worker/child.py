@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import signal
 import socket
 import sys
 import time
@@ -23,7 +24,17 @@ from services.worker import failure, sinks
 from services.worker.channel import Channel
 from services.worker.estimate import Estimate
 from services.worker.pipeline import Pipeline
-from services.worker.protocol import Cancelled, Clip, Done, Loading, Progress, Ready, Run, Timings
+from services.worker.protocol import (
+    STAGE_LENGTH,
+    Cancelled,
+    Clip,
+    Done,
+    Loading,
+    Progress,
+    Ready,
+    Run,
+    Timings,
+)
 
 log = logging.getLogger("kinokit.child")
 
@@ -90,7 +101,7 @@ def make(pipeline: Pipeline, plan: Plan, run: Run, channel: Channel, *, rank: in
     peak = PeakMemory(plan.device)
 
     def watch(estimate: Estimate) -> None:
-        stage = estimate.stage or ""
+        stage = (estimate.stage or "")[:STAGE_LENGTH]
         eta = None if estimate.eta_seconds is None else round(estimate.eta_seconds, 1)
         channel.report(stage, Progress(stage=stage, progress=round(estimate.progress, 4), eta_seconds=eta))
 
@@ -160,6 +171,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--engine", help="a module like those in services.engines; else the plan's family")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # A signal to the whole group or service is its parent's business: the end of the socket ends this.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # what it starts itself ends as ever
     channel = Channel(socket.socket(fileno=arguments.fd))
     plan = Plan.read(arguments.plan)
     start = begin(channel, arguments.rank, arguments.world)

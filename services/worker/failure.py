@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
 
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from services.engines.base import OutOfMemory, is_out_of_memory
-from services.worker.protocol import Failed, LoadFailed
+from services.worker.protocol import DISK_FULL, Failed, LoadFailed
 
 log = logging.getLogger("kinokit.child")
 
@@ -20,6 +21,9 @@ def of_job(plan: Plan, error: Exception) -> Failed:
     if _is_memory(error):
         log.error("out of memory: %s", error)
         return Failed(code="out_of_memory", message=_out_of_memory(plan, error))
+    if _is_full_disk(error):
+        log.error("%s", error)
+        return Failed(code=DISK_FULL, message=str(error))
     if isinstance(error, KitError):
         log.error("%s", error)
         return Failed(code="generation_failed", message=f"{error.problem}; {error.fix}")
@@ -43,6 +47,13 @@ def of_load(plan: Plan, error: Exception) -> LoadFailed:
 def is_fault(error: Exception) -> bool:
     """The GPU's context is broken: only a new process can use it."""
     return type(error).__name__ == "AcceleratorError" or str(error).startswith("CUDA error")
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """It, or what it was made from."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return error is not None and _is_full_disk(error.__cause__)
 
 
 def _is_memory(error: Exception) -> bool:

@@ -18,6 +18,9 @@ Seconds = Annotated[float, Field(ge=0)]
 
 
 CLIP = "clip"  # the kind of all jobs so far
+DISK_FULL = "disk_full"  # of a run that failed: the worker holds its job, and no client gets to know it
+STAGE_LENGTH = 64
+Stage = Annotated[str, Field(max_length=STAGE_LENGTH)]
 
 
 class Message(BaseModel):
@@ -104,7 +107,7 @@ class LoadFailed(Message):
 
 class Progress(Message):
     kind: Literal["progress"] = "progress"
-    stage: str
+    stage: Stage
     progress: Fraction
     eta_seconds: Seconds | None = None
 
@@ -184,12 +187,14 @@ class Claimed(Message):
     model: str
     values: dict[str, Any]
     has_input: bool
+    stall_seconds: Seconds  # without another stage or more progress
+    timeout_seconds: Seconds | None  # for the whole attempt
 
 
 class Beat(Message):
     token: int
     progress: Fraction | None = None
-    stage: Annotated[str | None, Field(max_length=64)] = None
+    stage: Stage | None = None
     eta_seconds: Seconds | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,22 @@ log = logging.getLogger("kinokit.worker")
 
 CLAIM_SECONDS = 20.0
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+MANY_TRIES = 8  # half a minute, of a verb that a front which is there answers with an error of its own
+INPUT_MISSING = "input_missing"
+WAITS = (408, 425, 429, 502, 503, 504, 507)  # the front, its database or its disk cannot now
 CHUNK_BYTES = 1024**2
 
 
 class LeaseLost(Exception):
     """Another attempt has the job now, or it was deleted: stop, and send nothing more about it."""
+
+
+class Refused(Exception):
+    """The front does not take this verb of the job. ``code`` says why, as a job's error does."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class RemoteQueue:
@@ -62,7 +74,7 @@ class RemoteQueue:
         await self._http.aclose()
 
     async def report(self, report: WorkerReport) -> None:
-        await self._post(f"/internal/workers/{self._worker}/state", report)
+        await self._post(f"/internal/workers/{self._worker}/state", report, tries=None)
 
     async def claim(self, plan: Plan) -> Claimed | None:
         """The next job that this plan can make; None when there was none for a while."""
@@ -74,7 +86,7 @@ class RemoteQueue:
             hourly_cost=self._hourly_cost,
             wait_seconds=CLAIM_SECONDS,
         )
-        answer = await self._post("/internal/claim", claim)
+        answer = await self._post("/internal/claim", claim, tries=None)
         return None if answer.status_code == 204 else Claimed.model_validate_json(answer.content)
 
     async def read_input(self, job: Claimed, path: Path) -> None:
@@ -103,15 +115,24 @@ class RemoteQueue:
         """The child died in this job."""
         await self._post(f"/internal/jobs/{job.id}/died", ChildDied(token=job.token, reason=reason))
 
-    async def _post(self, path: str, message: Message) -> httpx.Response:
+    async def _post(self, path: str, message: Message, *, tries: int | None = MANY_TRIES) -> httpx.Response:
         headers = {"Content-Type": "application/json"}
-        return await self._send("POST", path, content=message.model_dump_json(), headers=headers)
+        return await self._send("POST", path, content=message.model_dump_json(), headers=headers, tries=tries)
 
     async def _send(
-        self, method: str, path: str, *, content_path: Path | None = None, **given: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        content_path: Path | None = None,
+        tries: int | None = MANY_TRIES,
+        **given: Any,
     ) -> httpx.Response:
-        """Until there is an answer: the front may be starting again, a tunnel may be down."""
-        tried = 0
+        """Until there is an answer: the front may be starting again, a tunnel may be down.
+
+        ``tries`` of what the front itself refuses, None: for ever. Raises ``LeaseLost`` or ``Refused``.
+        """
+        tried = refused = 0
         while True:
             try:
                 if content_path is not None:
@@ -124,13 +145,36 @@ class RemoteQueue:
                     raise LeaseLost(path)
                 if answer.is_success:
                     return answer
-                problem = f"HTTP {answer.status_code}"
-                if answer.status_code < 500 and answer.status_code not in (401, 403, 408, 429):
-                    raise RuntimeError(f"{method} {path}: {problem}: {answer.text[:300]}")
+                problem = f"HTTP {answer.status_code}: {answer.text[:300]}"
+                if (refusal := _refusal(answer)) is not None and tries is not None:
+                    refused += tries if refusal.is_final else 1
+                    if refused >= tries:
+                        raise refusal.error
             if tried in (0, 5) or tried % 60 == 0:
                 log.warning("%s %s: %s; trying again", method, path, problem)
             await asyncio.sleep(PAUSES[min(tried, len(PAUSES) - 1)])
             tried += 1
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    error: Refused
+    is_final: bool  # the same again would be refused as well
+
+
+def _refusal(answer: httpx.Response) -> _Refusal | None:
+    """The front's own word against a verb; None for what passes, and for what stands before the front."""
+    try:
+        said = answer.json()["error"]
+        code, message = str(said["code"]), str(said["message"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    if answer.status_code in WAITS:
+        return None
+    is_final = answer.status_code < 500 and answer.status_code not in (401, 403)
+    code = code if code == INPUT_MISSING else "generation_failed"
+    text = message if code == INPUT_MISSING else f"the front refused a message about it: {code}, {message}"
+    return _Refusal(Refused(code, text), is_final)
 
 
 def _body(path: Path) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Group:
         self._failed: Failed | None = None  # of the first rank that did
         self._deadline: float | None = None  # of the run that has failed
         self._died: Died | None = None
+        self.was_killed = False  # on purpose: it takes no further job, and its end is no death
         self._readers = [asyncio.create_task(self._read(rank)) for rank in range(len(ranks))]
 
     @classmethod
@@ -85,7 +86,12 @@ class Group:
         for rank in self._ranks:
             await rank.send(order)
 
+    @property
+    def has_loaded(self) -> bool:
+        return len(self._ready) == len(self._ranks)
+
     def kill(self) -> None:
+        self.was_killed = self.was_killed or self._died is None
         for rank in self._ranks:
             rank.kill()
 

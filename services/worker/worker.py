@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import logging
 import shutil
 import signal
@@ -18,28 +19,19 @@ from typing import Any
 
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
-from services.worker.attempt import BEAT_SECONDS, Attempt
+from services.worker.attempt import Attempt
 from services.worker.gpu_process import Died
-from services.worker.protocol import (
-    Claimed,
-    Done,
-    LoadFailed,
-    Loading,
-    Outcome,
-    Problem,
-    Ready,
-    Span,
-    WorkerReport,
-)
-from services.worker.queue_client import LeaseLost, RemoteQueue
+from services.worker.protocol import DISK_FULL, Claimed, Done, Failed, LoadFailed, Loading, Outcome, Ready
+from services.worker.queue_client import LeaseLost, Refused, RemoteQueue
 from services.worker.ranks import Group
+from services.worker.reporting import Reporter
 
 log = logging.getLogger("kinokit.worker")
 
-PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # before a child is started again, by deaths in a row
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # by failures in a row: deaths while loading, full disks
 MANY_DEATHS = 4  # in a row while loading: reported as failed, and tried once a minute
 RETRY_SECONDS = 60.0
-FIRST_CLIP = "first clip"
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Worker:
@@ -51,10 +43,10 @@ class Worker:
         self._queue = queue
         self._engine = engine
         self._scratch = self._plan.data_dir / "cache" / "scratch" / name
-        self._report = WorkerReport(state="loading", profile=self._plan.profile, plan=self._plan)
-        self._changed = asyncio.Event()
+        self._report = Reporter(self._plan, queue)
         self._stop = asyncio.Event()
-        self._deaths = 0
+        self._deaths = 0  # in a row, while loading
+        self._full_disks = 0  # in a row
 
     def stop(self) -> None:
         self._stop.set()
@@ -62,7 +54,7 @@ class Worker:
     async def run(self) -> None:
         shutil.rmtree(self._scratch, ignore_errors=True)  # of a run that was killed
         self._scratch.mkdir(parents=True)
-        reporting = asyncio.create_task(self._keep_reporting())
+        reporting = asyncio.create_task(self._report.keep())
         reporting.add_done_callback(lambda _: self.stop())  # a worker that cannot report must not go on
         try:
             while not self._stop.is_set():
@@ -76,31 +68,36 @@ class Worker:
     # -- the child's life --------------------------------------------------------------------------
 
     async def _one_child(self) -> None:
-        """From its start to its end, and the pause after a bad one."""
-        if self._report.state != "failed":
-            self._change(WorkerReport(state="loading", detail="starting"))
+        """From its start to its end, and the pause after one that did not load."""
+        self._report.starting()
         child = await Group.start(self._plan_path, engine=self._engine)
         pause: float | None = None
         try:
-            if not await self._load(child):
-                pause = RETRY_SECONDS
-            else:
+            if await self._load(child):
                 await self._serve(child)
-        except Died as died:
-            self._deaths += 1
-            pause = PAUSES[min(self._deaths, len(PAUSES)) - 1]
-            log.warning("the GPU child %s (%d in a row)", died, self._deaths)
-            if self._deaths >= MANY_DEATHS:
+            else:
                 pause = RETRY_SECONDS
-                problem = f"the GPU process died {self._deaths} times in a row; the last one was {died}"
-                self._fail(problem, fix="read `kinokit logs --worker`")
+        except Died as died:
+            pause = self._pause_after(died, has_loaded=child.has_loaded)
         finally:
             if self._stop.is_set():
                 child.kill()  # its job was given back; a model that is just being loaded is not waited for
             await child.close()
-        if pause is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause)
+        await self._rest(pause)
+
+    def _pause_after(self, died: Died, *, has_loaded: bool) -> float | None:
+        """A child that had loaded well is followed at once: what killed it was its job, or somebody."""
+        if has_loaded:
+            log.warning("the GPU child %s", died)
+            return None
+        self._deaths += 1
+        self._report.does_not_load()
+        log.warning("the GPU child %s while it loaded (%d in a row)", died, self._deaths)
+        if self._deaths < MANY_DEATHS:
+            return PAUSES[self._deaths - 1]
+        problem = f"the GPU process died {self._deaths} times in a row; the last one was {died}"
+        self._report.failed(LoadFailed(problem=problem, fix="read `kinokit logs --worker`"))
+        return RETRY_SECONDS
 
     async def _load(self, child: Group) -> bool:
         """False when the model cannot be loaded. Raises ``Died``."""
@@ -109,20 +106,21 @@ class Worker:
             match event:
                 case None:
                     return True
-                case Loading() if self._report.state != "failed":
-                    self._change(WorkerReport(state="loading", **event.model_dump(exclude={"kind"})))
-                case Ready(detail=detail, timings=timings):
+                case Loading():
+                    self._report.loading(event)
+                case Ready(detail=detail):
                     log.info("%s", detail)
-                    self._change(WorkerReport(state="ready", detail=detail, timings=timings))
+                    self._deaths = 0
+                    self._report.ready(event)
                     return True
                 case LoadFailed(problem=problem, fix=fix):
                     log.error("%s (%s)", problem, fix)
-                    self._fail(problem, fix=fix)
+                    self._report.failed(event)
                     return False
 
     async def _serve(self, child: Group) -> None:
-        """Jobs until the worker is to stop. Raises ``Died``."""
-        while not self._stop.is_set():
+        """Jobs until the worker is to stop, or killed this child. Raises ``Died`` when it died by itself."""
+        while not self._stop.is_set() and not child.was_killed:
             job = await self._next(child)
             if job is None:
                 continue
@@ -133,12 +131,14 @@ class Worker:
             log.info("job %s left after %.1f s", job.id, time.monotonic() - started)
 
     async def _next(self, child: Group) -> Claimed | None:
-        """The next job. A child that dies meanwhile is noticed at once."""
+        """The next job. A child that dies meanwhile is noticed at once; a job that just came goes back."""
         claim = asyncio.create_task(self._queue.claim(self._plan))
         listen = asyncio.create_task(child.receive())
         try:
             await self._unless_stopped(_first(claim, listen))
             if listen.done():
+                if claim.done() and (job := claim.result()) is not None:
+                    await self._give_back(job)
                 listen.result()
             return claim.result() if claim.done() else None
         finally:
@@ -149,71 +149,73 @@ class Worker:
     # -- one job -----------------------------------------------------------------------------------
 
     async def _work(self, job: Claimed, child: Group) -> None:
-        """Make the clip and hand it in. Raises ``LeaseLost`` or ``Died``."""
+        """Make the clip and hand it in. Raises ``LeaseLost``, or ``Died`` when the child did by itself."""
         folder = self._scratch / f"{job.id}-{job.token}"
-        folder.mkdir()
         attempt = Attempt(job, self._queue, child, folder)
-        beating = asyncio.create_task(attempt.beat())
-        making = asyncio.create_task(attempt.make())
+        tasks: list[asyncio.Task[Any]] = []
         try:
-            if not await self._until_made(making, beating):
-                await self._give_back(job, child)
-                return
-            outcome = making.result()
-            if isinstance(outcome, Done):
-                self._deaths = 0
-                self._first_clip(attempt.started_at)
-            await attempt.finish(outcome)
+            folder.mkdir()
+            tasks = [asyncio.create_task(attempt.make()), asyncio.create_task(attempt.mind())]
+            if await self._until_made(*tasks):
+                await self._hand_in(job, attempt, tasks[0].result())
+            else:
+                child.kill()
+                await self._give_back(job)
         except Died as died:
             await attempt.finish_dead(died)
-            raise
+            if not child.was_killed:
+                raise
+        except Refused as refused:
+            await attempt.give_up(refused)
+        except OSError as error:
+            if error.errno in FULL_DISK:
+                await self._hold(job, str(error))
+            else:
+                await attempt.give_up(Refused("generation_failed", f"the worker's files: {error}"))
         finally:
-            for task in (beating, making):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(beating, making, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def _until_made(self, making: asyncio.Task[Outcome], beating: asyncio.Task[None]) -> bool:
+    async def _until_made(self, making: asyncio.Task[Outcome], minding: asyncio.Task[None]) -> bool:
         """False when the worker has to stop first; a lost lease ends the work."""
-        await self._unless_stopped(_first(making, beating))
+        await self._unless_stopped(_first(making, minding))
         if making.done():
             return True
-        if beating.done():
-            beating.result()
+        if minding.done():
+            minding.result()
         return False
 
-    async def _give_back(self, job: Claimed, child: Group) -> None:
-        """The worker is to stop: the job goes back first, so that its place in the queue is kept."""
+    async def _hand_in(self, job: Claimed, attempt: Attempt, outcome: Outcome) -> None:
+        if isinstance(outcome, Failed) and outcome.code == DISK_FULL:
+            await self._hold(job, outcome.message)
+            return
+        if isinstance(outcome, Done):
+            if self._full_disks:
+                self._full_disks = 0
+                self._report.detail("the disk has room again")
+            self._report.first_clip(attempt.started_at)
+        await attempt.finish(outcome)
+
+    async def _hold(self, job: Claimed, reason: str) -> None:
+        """The job waits until the disk has room again: nobody's clip fails because of that."""
+        self._full_disks += 1
+        log.error("job %s waits: %s", job.id, reason)
+        self._report.detail(f"the disk is full: {reason}")
+        await self._give_back(job)
+        await self._rest(PAUSES[min(self._full_disks, len(PAUSES)) - 1])
+
+    async def _give_back(self, job: Claimed) -> None:
+        """Into the queue, where its place is kept."""
         log.info("job %s goes back into the queue", job.id)
-        child.kill()
-        with suppress(LeaseLost, TimeoutError):
+        with suppress(LeaseLost, Refused, TimeoutError):
             await asyncio.wait_for(self._queue.release(job), 3)
 
-    # -- reports -----------------------------------------------------------------------------------
-
-    def _first_clip(self, started_at: float) -> None:
-        """Added to the spans of this child's start, once."""
-        timings = self._report.timings
-        if not any(span.name == FIRST_CLIP for span in timings.spans):
-            first = Span(name=FIRST_CLIP, started_at=started_at, ended_at=time.time())
-            timings = timings.model_copy(update={"spans": (*timings.spans, first)})
-            self._change(self._report.model_copy(update={"timings": timings}))
-
-    def _fail(self, problem: str, *, fix: str) -> None:
-        self._change(WorkerReport(state="failed", failure=Problem(problem=problem, fix=fix)))
-
-    def _change(self, report: WorkerReport) -> None:
-        self._report = report.model_copy(update={"profile": self._plan.profile, "plan": self._plan})
-        self._changed.set()
-
-    async def _keep_reporting(self) -> None:
-        """When something changes and every few seconds: it is the worker's own heartbeat."""
-        while True:
-            self._changed.clear()
-            await self._queue.report(self._report)
-            await asyncio.sleep(0.1)
+    async def _rest(self, seconds: float | None) -> None:
+        if seconds is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), BEAT_SECONDS)
+                await asyncio.wait_for(self._stop.wait(), seconds)
 
     async def _unless_stopped(self, work: Any) -> Any:
         """What ``work`` gives, or None when the worker has to stop first."""

@@ -131,6 +131,8 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "stop_after_hours": 5,
         "hourly_cost": 0.25,
         "max_queued": 7,
+        "stall_seconds": 200,
+        "job_timeout_seconds": 3000,
         "min_free_disk_mib": 3,
         "keep_days": KEEP_DAYS,
         "database_url": f"sqlite:///{folder / 'el5ewhere.db'}",
@@ -190,6 +192,8 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
         and float(made.option("--hourly-cost")) == 0.25
     ),
     "max_queued": lambda made: made.status()["queue"]["max_queued"] == 7,
+    "stall_seconds": lambda made: made.status()["limits"]["stall_seconds"] == 200,
+    "job_timeout_seconds": lambda made: made.status()["limits"]["job_timeout_seconds"] == 3000,
     "min_free_disk_mib": lambda made: made.status()["min_free_disk_mib"] == 3,
     "database_url": lambda made: (made.file.parent / "el5ewhere.db").exists(),
     "accept_licence": lambda made: (

@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import Request
 
 from services import parameters
-from services.front import destination, refusals
+from services.front import destination, limits, refusals
 from services.front.destination import HERE, Destination
+from services.front.limits import NONE, Limits
 from services.front.openai import form_body, image_field, json_body
 from services.front.openai.image_field import Address, LongText
 from services.front.settings import MIB
@@ -24,6 +25,7 @@ OWN_FIELDS = (
     "priority",
     *image_field.NAMES,
     *destination.FIELDS,
+    *limits.FIELDS,
 )  # beside the parameter table
 TEXT_BYTES = MIB  # everything but the image
 MAX_USER_LENGTH = 100
@@ -41,6 +43,7 @@ class Body:
     priority: int = 0
     image: bytes | None = None
     destination: Destination = HERE
+    limits: Limits = NONE
 
 
 async def read(request: Request, room: Room, *, max_image_bytes: int) -> Body:
@@ -83,7 +86,8 @@ def sort(given: dict[str, Any], max_image_bytes: int) -> Body:
     if isinstance(image, Address):
         raise image_field.unreadable(found[0], "addresses are not fetched")
     goes_to = destination.read(given)
-    return Body(fields, _text(given, "model"), _text(given, "user") or "", _priority(given), image, goes_to)
+    model, user = _text(given, "model"), _text(given, "user") or ""
+    return Body(fields, model, user, _priority(given), image, goes_to, limits.read(given))
 
 
 def _text(given: dict[str, Any], name: str) -> str | None:

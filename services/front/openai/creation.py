@@ -35,6 +35,7 @@ async def _create(request: Request, context: Context, given: Body) -> Made:
             "owner": given.user,
             "priority": given.priority,
             "destination": given.destination,
+            "limits": given.limits,
         }
         return [create.draft(context, plan, asked, picture=picture, **who)]
 
@@ -57,7 +58,8 @@ async def _remix(request: Request, source: Job, context: Context, given: Body) -
             raise refusals.nothing_changed()
         picture = await create.picture(context, given.image)
         owner = given.user or source.owner
-        who: dict[str, Any] = {"owner": owner, "priority": given.priority, "destination": given.destination}
+        who: dict[str, Any] = {"owner": owner, "priority": given.priority}
+        who |= {"destination": given.destination, "limits": given.limits}
         return [create.draft(context, plan, asked, picture=picture, source=source, **who)]
 
     return await create.once(context, _once(request, given, changes), drafts)

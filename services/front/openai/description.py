@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.front import described, webhook_messages
+from services.front import described, limits, webhook_messages
 from services.front.once import REPLAYED
 from services.front.openai.schemas import EXAMPLE
 from services.parameters import families
@@ -13,6 +13,7 @@ _OWN: dict[str, Any] = {
     "model": {"type": "string", "description": "The model that runs here; may be left out."},
     "user": {"type": "string", "maxLength": 100, "description": "Whose it is: users take turns."},
     "priority": {"type": "integer", "minimum": -100, "maximum": 100, "default": 0},
+    **limits.SCHEMAS,
 }
 _TELLS: dict[str, Any] = {
     "webhook_url": {"type": "string", "format": "uri", "description": "Who is told when it has ended."},

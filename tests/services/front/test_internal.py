@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Engine, event
 
 from services.front.settings import Settings
 from tests.services.front.running import WAN, Front, running
+from tests.support.waiting import wait_for
 
 
 def ask(front: Front, prompt: str = "a cat") -> str:
@@ -166,6 +168,61 @@ def test_a_job_of_a_lost_worker_is_taken_back_by_the_front_alone(tmp_path: Path)
         job = front.worker.claimed("box-1")  # it waited meanwhile, and was woken
         assert (job["id"], job["attempt"]) == (name, 2)
         assert 1.0 <= time.time() - began < 4
+
+
+def test_a_worker_that_was_held_longer_than_its_lease_goes_on_with_its_own_job(
+    tmp_path: Path, clip: bytes
+) -> None:
+    with running(Settings(tmp_path, lease_seconds=0.5)) as front:
+        front.plan(WAN)
+        name = ask(front)
+
+        def status() -> str:
+            return str(front.people.get(f"/v1/videos/{name}").json()["status"])
+
+        job = front.worker.claimed()
+        wait_for(lambda: status() == "queued", 60)
+        assert front.worker.beat(job, progress=0.5).status_code == 200
+        assert status() == "in_progress"
+        wait_for(lambda: status() == "queued", 60)
+        front.worker.put(job, clip).raise_for_status()  # what is made is never thrown away
+        front.worker.finish(job).raise_for_status()
+        video = front.people.get(f"/v1/videos/{name}").json()
+        assert (video["status"], video["attempt"]) == ("completed", 1)
+
+
+def test_a_photo_that_is_gone_is_told_to_the_worker(svd: Front, photo: bytes) -> None:
+    name = svd.people.post("/v1/videos", files={"input_reference": photo}).json()["id"]
+    job = svd.worker.claimed()
+    for path in (svd.data_dir / "jobs" / name).iterdir():
+        path.unlink()
+    answer = svd.worker.http.get(f"/jobs/{name}/input", params={"token": job["token"]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (410, "input_missing")
+
+
+def test_a_claim_says_how_long_the_job_may_take_and_stand_still(tmp_path: Path, clip: bytes) -> None:
+    with running(Settings(tmp_path, stall_seconds=0.02, job_timeout_seconds=50)) as front:
+        front.plan(WAN)
+        ask(front)
+        job = front.worker.claimed()
+        assert (job["stall_seconds"], job["timeout_seconds"]) == (0.02, 50)
+        time.sleep(0.1)
+        front.worker.put(job, clip).raise_for_status()
+        front.worker.finish(job).raise_for_status()
+        for given, seconds in ((40, 40), (60, 50)):
+            body = {"prompt": "a cat", "timeout_seconds": given}
+            front.people.post("/v1/videos", json=body).raise_for_status()
+            job = front.worker.claimed(f"box-{given}")
+            assert job["timeout_seconds"] == seconds
+        assert job["stall_seconds"] >= 0.5, "five times what a clip takes"
+
+
+@pytest.mark.parametrize("name", ["timeout_seconds", "ttl_seconds"])
+@pytest.mark.parametrize("value", [0, -1, "soon", True, 1e400, [], 10**9])
+def test_a_limit_that_is_none_is_refused(wan: Front, name: str, value: object) -> None:
+    body = json.dumps({"prompt": "a cat", name: value}).replace("Infinity", "1e400")
+    answer = wan.people.post("/v1/videos", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
 
 
 def test_a_job_is_given_at_once_to_a_worker_that_waits_for_long(wan: Front) -> None:

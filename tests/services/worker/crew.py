@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -52,8 +53,15 @@ class Crew:
 
     worker: subprocess.Popen[bytes]  # where tests share one
 
-    def __init__(self, folder: Path, made: Plan | None = None, engine: str | None = ENGINE) -> None:
-        """``made`` is run by ``engine`` (None: its own) instead of the testcard's plan."""
+    def __init__(
+        self, folder: Path, made: Plan | None = None, engine: str | None = ENGINE, **settings: Any
+    ) -> None:
+        """``made`` is run by ``engine`` (None: its own) instead of the testcard's plan.
+
+        ``settings`` are the front's.
+        """
+        self._settings = folder / "settings.json"
+        self._settings.write_text(json.dumps({"auth": "off", **settings}))
         self._made = made
         self._engine = engine
         self.data_dir = folder / "front"
@@ -68,7 +76,7 @@ class Crew:
 
     def start_front(self) -> subprocess.Popen[bytes]:
         fd = self.listening.fileno()
-        arguments = ["--data-dir", str(self.data_dir), "--fd", str(fd)]
+        arguments = ["--data-dir", str(self.data_dir), "--fd", str(fd), "--settings", str(self._settings)]
         return self._start("services.front.app", arguments, self.folder / "front.log", pass_fds=[fd])
 
     def start_worker(
@@ -141,8 +149,10 @@ class Crew:
 
 
 @contextmanager
-def crew(folder: Path, made: Plan | None = None, engine: str | None = ENGINE) -> Iterator[Crew]:
-    started = Crew(folder, made, engine)
+def crew(
+    folder: Path, made: Plan | None = None, engine: str | None = ENGINE, **settings: Any
+) -> Iterator[Crew]:
+    started = Crew(folder, made, engine, **settings)
     try:
         yield started
     finally:

@@ -1,11 +1,13 @@
 """A real engine for tests that needs no model: moving bars, and every kind of trouble on demand.
 
 ``motion_bucket_id`` chooses: 1 to 100 a clip, 101 hangs and hears nothing, 102 is killed, 103 is out of
-memory, 104 is a bug, 105 a problem that the user can act on, 106 is slow but polite.
+memory, 104 is a bug, 105 a problem that the user can act on, 106 is slow but polite, 107 finds the disk full
+as long as ``full`` lies in the data directory, 108 has a stage with a long name.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -20,7 +22,7 @@ from services.engines import base
 from services.engines.base import Cancel, Cancelled, OutOfMemory, Report, Start
 from services.parameters.values import Values
 
-HANGS, IS_KILLED, OUT_OF_MEMORY, BUG, PROBLEM, SLOW = range(101, 107)
+HANGS, IS_KILLED, OUT_OF_MEMORY, BUG, PROBLEM, SLOW, DISK_FULL, LONG_STAGE = range(101, 109)
 GIB = 1024**3
 STEP_SECONDS = 0.05
 
@@ -35,11 +37,14 @@ def load(plan: Plan, start: Start) -> Testcard:
     if trouble == "problem":
         raise KitError("the checkpoint lacks a key", fix="fetch it again")
     start.report("load", 1, 1)
-    return Testcard()
+    return Testcard(plan.data_dir)
 
 
 class Testcard:
     __test__ = False
+
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
 
     def generate(
         self, values: Values, image: Path | None, report: Report, cancelled: Cancelled
@@ -56,6 +61,11 @@ class Testcard:
             raise ZeroDivisionError("a bug")
         if trouble == PROBLEM:
             raise KitError("the photo is too dark", fix="give a lighter one")
+        if trouble == DISK_FULL and (self._data_dir / "full").exists():
+            raise OSError(errno.ENOSPC, "no space left")
+        if trouble == LONG_STAGE:
+            report("decode" * 20, 0, 1)  # type: ignore[arg-type]
+            time.sleep(2.5)  # until it was told
         steps = 200 if trouble == SLOW else 2
         report("sample", 0, steps)
         for step in range(steps):
