@@ -41,7 +41,7 @@ from services.front.access import Access
 from services.front.auth import OPEN_PATHS, Auth
 from services.front.context import Context, Shared
 from services.front.door import Door
-from services.front.openai import edits, models, videos, webhooks
+from services.front.openai import edits, models, shared, videos, webhooks
 from services.front.pages import boot_page
 from services.front.request_ids import NameRequests
 from services.front.server import AccessFilter, Server
@@ -74,10 +74,11 @@ def assemble(settings: Settings) -> FastAPI:
     app.include_router(queue_pause.router)
     app.include_router(edits.router)
     app.include_router(videos.router)
+    app.include_router(shared.router)
     app.include_router(webhooks.router)
     app.include_router(models.router)
     app.include_router(workers.router)
-    described.install(app, open_paths=OPEN_PATHS)
+    described.install(app, open_paths=OPEN_PATHS | {shared.PATH})
     for path in ("/", studio.PATH):
         app.add_api_route(path, _home, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/favicon.ico", _icon, methods=["GET"], include_in_schema=False)

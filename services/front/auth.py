@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.front import brought, door_answers, routes, sessions
+from services.front import brought, door_answers, links, routes, sessions
 from services.front.caller import OWNER, Caller, enter
 from services.front.door import Door
 from services.front.login_throttle import LoginThrottle
@@ -58,6 +58,8 @@ class Auth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
+            return await self._app(scope, receive, send)
+        if links.opens(scope.get("method", ""), scope["path"]):
             return await self._app(scope, receive, send)
         if scope["path"].startswith(WORKER_PATHS):
             return await self._worker(scope, receive, send)
@@ -178,12 +180,12 @@ class Auth:
 
 
 def hide_token(line: str) -> str:
-    """The text of a log line without the value of ``token=``.
+    """The text of a log line without the value of ``token=``, or of a link's ``signature=``.
 
     >>> hide_token("GET /?token=abc&x=1 HTTP/1.1")
     'GET /?token=...&x=1 HTTP/1.1'
     """
-    return re.sub(r"(?i)(token(?:=|%3d))[^&\s\"']+", r"\1...", line)
+    return re.sub(r"(?i)((?:token|signature)(?:=|%3d))[^&\s\"']+", r"\1...", line)
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

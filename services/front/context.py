@@ -13,6 +13,7 @@ from bootstrap.errors import KitError
 from services.front.boot_state import BootState
 from services.front.counts import Counts
 from services.front.fleet import Fleet
+from services.front.links import Links
 from services.front.once import UnderWay
 from services.front.outbox import Outbox
 from services.front.presence import Presence
@@ -47,6 +48,7 @@ class Context:
         self.presence = Presence()
         self.notifier = Notifier()
         self.under_way = UnderWay()
+        self.links = Links(settings.data_dir)
         self.readiness = Readiness(
             settings.data_dir,
             self.boot,

@@ -143,6 +143,24 @@ def still_running(video_id: str) -> ApiError:
     )
 
 
+def wrong_link() -> ApiError:
+    return ApiError(
+        403,
+        "this link is not of this service, or was ended",
+        code="wrong_link",
+        fix="ask for a new one with POST /v1/videos/{id}/link",
+    )
+
+
+def link_ended(expired_at: int) -> ApiError:
+    return ApiError(
+        410,
+        f"this link ended at {expired_at} (seconds since 1970)",
+        code="link_ended",
+        fix="ask for a new one with POST /v1/videos/{id}/link",
+    )
+
+
 # -- what is asked for ---------------------------------------------------------------------------------
 
 

@@ -91,6 +91,12 @@ FILE: Responses = {
     304: {"description": "The client has it already, by If-None-Match or If-Modified-Since."},
     **described.errors(400, 404, 409, 416),
 }
+LINKED: Responses = {
+    200: {"description": "The clip.", "content": _MP4},
+    206: FILE[206],
+    304: FILE[304],
+    **described.errors(400, 403, 404, 410, 416, 500, 503),
+}
 EVENTS: Responses = {
     200: {
         "description": (
