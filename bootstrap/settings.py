@@ -22,6 +22,7 @@ from bootstrap.platforms import PLATFORMS
 from bootstrap.yaml_errors import Document, of_schema
 
 PREFIX = "KINOKIT_"
+ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.*:\[\]-]+/?")
 FILE_NAME = "kinokit.yaml"
 # Names that images, the hub and the platforms use, read after KINOKIT_<NAME>.
 COMMON_ALIASES: dict[str, tuple[str, ...]] = {
@@ -129,6 +130,12 @@ class Settings(BaseModel):
         float | None,
         Field(ge=0, description="With less free disk no clip is begun; else 512, or a tenth of a small disk"),
     ] = None
+    cors_origins: Annotated[
+        tuple[str, ...], Field(description="Other sites whose pages may use the API, with commas; * for any")
+    ] = ()
+    frame_ancestors: Annotated[
+        tuple[str, ...], Field(description="Other sites that may show the studio in a frame, with commas")
+    ] = ()
     keep_days: Annotated[
         float | None, Field(gt=0, description="Finished clips are deleted after this; never when absent")
     ] = None
@@ -199,7 +206,15 @@ class Settings(BaseModel):
         civitai = {"civitai.com": self.civitai_token} if self.civitai_token else {}
         return {host: token.get_secret_value() for host, token in {**civitai, **self.mirror_tokens}.items()}
 
-    @field_validator("mirrors", "webhook_events", "private_hosts", "allowed_hosts", mode="before")
+    @field_validator(
+        "mirrors",
+        "webhook_events",
+        "private_hosts",
+        "allowed_hosts",
+        "cors_origins",
+        "frame_ancestors",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: Any) -> Any:
         """An environment variable or a flag writes several of them with commas."""
@@ -208,6 +223,14 @@ class Settings(BaseModel):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("cors_origins", "frame_ancestors")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [each for each in value if not ORIGIN.fullmatch(each)]
+        if wrong:
+            raise ValueError(f"must be like https://example.org, or *: {', '.join(wrong)}")
+        return tuple(each.rstrip("/") for each in value)
 
     @field_validator("mirrors")
     @classmethod

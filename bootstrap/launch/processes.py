@@ -39,6 +39,8 @@ FRONT_SETTINGS = (
     "stall_seconds",
     "job_timeout_seconds",
     "min_free_disk_mib",
+    "cors_origins",
+    "frame_ancestors",
     "keep_days",
     "results_url",
     "results_endpoint_url",

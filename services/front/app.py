@@ -18,7 +18,8 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
+from starlette.types import ASGIApp
 
 from bootstrap.errors import KitError
 from bootstrap.launch import listener
@@ -39,7 +40,9 @@ from services.front import (
 )
 from services.front.access import Access
 from services.front.auth import OPEN_PATHS, Auth
+from services.front.content_policy import ContentPolicy, Page
 from services.front.context import Context, Shared
+from services.front.cross_origin import CrossOrigin
 from services.front.door import Door
 from services.front.openai import edits, models, shared, videos, webhooks
 from services.front.pages import boot_page
@@ -50,12 +53,21 @@ from services.front.settings import Settings
 STOP_SECONDS = 3  # for answers under way; then they are cut
 
 
+class App(FastAPI):
+    """What holds for every answer is outside of all middleware: the answers to bugs are, too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        settings = self.state.context.settings
+        inner = CrossOrigin(super().build_middleware_stack(), origins=settings.cors_origins)
+        return ContentPolicy(inner, frame_ancestors=settings.frame_ancestors)
+
+
 def assemble(settings: Settings) -> FastAPI:
     """The whole app, in one place."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     context = Context(settings)
     # No redirects for a slash too many: their address would come from the request's Host header.
-    app = FastAPI(title="kinokit", lifespan=_life, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = App(title="kinokit", lifespan=_life, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.context = context
     errors.install(app)
     app.add_middleware(presence.CountUse, presence=context.presence)
@@ -91,7 +103,7 @@ async def _home(request: Request, context: Shared) -> Response:
     public_address.learn(request, context.settings.data_dir, access.address_domains)
     if context.boot.state() == "ready" and context.studio == "ready":
         return RedirectResponse(f".{studio.PATH}/", 307, headers={"Cache-Control": "no-store"})
-    return HTMLResponse(boot_page.page(), headers=boot_page.HEADERS)
+    return Page(boot_page.page(), headers=boot_page.HEADERS)
 
 
 async def _icon() -> Response:

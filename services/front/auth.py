@@ -12,13 +12,14 @@ import re
 import time
 from collections.abc import Callable
 
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.front import brought, door_answers, links, routes, sessions
 from services.front.caller import OWNER, Caller, enter
+from services.front.content_policy import Page
 from services.front.door import Door
 from services.front.login_throttle import LoginThrottle
 from services.front.rates import Rates
@@ -116,7 +117,7 @@ class Auth:
         if self._door.addresses.is_from_elsewhere(scope):
             return await _answer(door_answers.cross_site(), scope, receive, send)
         if method == "GET" and brought.wants_page(scope, headers):
-            page = HTMLResponse(self._viewer_page(scope["path"]), headers=door_answers.NOT_KEPT)
+            page = Page(self._viewer_page(scope["path"]), headers=door_answers.NOT_KEPT)
             return await page(scope, receive, send)
         return await _answer(door_answers.no_page_key(), scope, receive, send)
 
@@ -163,8 +164,8 @@ class Auth:
         )
         return response
 
-    def _show_sign_in(self, wrong: str, status: int) -> HTMLResponse:
-        return HTMLResponse(self._sign_in_page(wrong), status, headers=door_answers.NOT_KEPT)
+    def _show_sign_in(self, wrong: str, status: int) -> Page:
+        return Page(self._sign_in_page(wrong), status, headers=door_answers.NOT_KEPT)
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, *, guessed: bool, browser: bool

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from services.front import errors, refusals
+from services.front import content_policy, errors, refusals
 
 
 class FileAnswer(FileResponse):
@@ -29,6 +29,7 @@ class FileAnswer(FileResponse):
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.headers["cache-control"] = "private, max-age=86400"
+        self.headers[content_policy.CSP] = content_policy.FILE
         about = self.stat_result = await asyncio.to_thread(os.stat, self.path)
         self.set_stat_headers(about)
         asked = Headers(scope=scope)

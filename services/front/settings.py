@@ -33,6 +33,8 @@ class Settings:
     lease_seconds: float = LEASE_SECONDS  # a job whose worker has been silent for so long is taken back
     max_content_bytes: int = 4096 * MIB
     purge_seconds: float = 600.0  # between two looks for what is too old or nobody's
+    cors_origins: tuple[str, ...] = ()  # of pages elsewhere that may ask; "*" for any
+    frame_ancestors: tuple[str, ...] = ()  # of pages elsewhere that may show ours in a frame
     results_url: str | None = None  # where finished clips are copied to
     results_endpoint_url: str | None = None  # an S3 that is not Amazon's; None: as the environment says
     results_name: str = clip_names.TEMPLATE
@@ -66,6 +68,8 @@ class Settings:
             database_url=resolved.get("database_url"),
             max_queued=resolved.get("max_queued", MAX_QUEUED),
             min_free_disk_mib=resolved.get("min_free_disk_mib"),
+            cors_origins=tuple(resolved.get("cors_origins", ())),
+            frame_ancestors=tuple(resolved.get("frame_ancestors", ())),
             results_url=resolved.get("results_url"),
             results_endpoint_url=resolved.get("results_endpoint_url"),
             results_name=resolved.get("results_name", clip_names.TEMPLATE),

@@ -134,6 +134,8 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "stall_seconds": 200,
         "job_timeout_seconds": 3000,
         "min_free_disk_mib": 3,
+        "cors_origins": ["https://pages.example.org"],
+        "frame_ancestors": ["https://frames.example.org"],
         "keep_days": KEEP_DAYS,
         "database_url": f"sqlite:///{folder / 'el5ewhere.db'}",
         "accept_licence": True,
@@ -195,6 +197,13 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "stall_seconds": lambda made: made.status()["limits"]["stall_seconds"] == 200,
     "job_timeout_seconds": lambda made: made.status()["limits"]["job_timeout_seconds"] == 3000,
     "min_free_disk_mib": lambda made: made.status()["min_free_disk_mib"] == 3,
+    "cors_origins": lambda made: (
+        "access-control-allow-origin"
+        in made.kit.http.get("/healthz", headers={"Origin": "https://pages.example.org"}).headers
+    ),
+    "frame_ancestors": lambda made: (
+        "https://frames.example.org" in made.kit.http.get("/healthz").headers["content-security-policy"]
+    ),
     "database_url": lambda made: (made.file.parent / "el5ewhere.db").exists(),
     "accept_licence": lambda made: (
         json.loads((made.kit.data_dir.parents[1] / "licences.json").read_text())

@@ -15,6 +15,7 @@ from tests.services.front.running import SVD, WAN, Front, running
 from tests.services.studio import boots
 from tests.services.studio.conftest import Desk, film, no_sideways_scroll
 from tests.services.studio.pages import give_photo, playing
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -398,3 +399,11 @@ def test_the_studio_needs_the_token_too(svd: Front) -> None:
     for path in ("/studio/", "/studio/config", "/studio/gradio_api/info", "/studio/assets/"):
         answer = svd.anybody.get(path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_token")
+
+
+def test_a_clip_that_is_opened_by_itself_plays(svd: Front, desk: Desk) -> None:
+    """Its answer forbids everything but to be shown."""
+    name = make(svd)
+    page = desk.open(f"{svd.url}/v1/videos/{name}/content?token={svd.token}")
+    expect(page.locator("video")).to_be_visible()
+    wait_for(lambda: page.locator("video").evaluate("video => video.readyState") >= 2)
