@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import warnings as python_warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.parameters.error import RequestError
+from services.video import photo
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 PARAM = "input_reference"
 MIB = 1024**2
 MAX_BYTES = 25 * MIB
-MAX_PIXELS = 50_000_000  # 200 MB once decoded
+MEGAPIXELS = 50
+MAX_PIXELS = MEGAPIXELS * 1024**2  # phones call 8192x6144 that; 210 MB once decoded
 MIN_SIDE = 32
-ORIENTATION = 0x0112
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap the sides
-SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "AVIF": ".avif"}
-OPENED = ("JPEG", "PNG", "WEBP", "AVIF")  # an MPO opens as a JPEG; named here it would be a KeyError
+SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "AVIF": ".avif", "HEIF": ".heic"}
 
 # What people send by mistake, by its first bytes: (offset, bytes, name)
 OTHERS = (
@@ -27,9 +29,9 @@ OTHERS = (
     (0, b"BM", "a BMP"),
     (0, b"II*\0", "a TIFF"),
     (0, b"MM\0*", "a TIFF"),
-    (4, b"ftypheic", "an iPhone photo (HEIC)"),
-    (4, b"ftypheix", "an iPhone photo (HEIC)"),
-    (4, b"ftypmif1", "an iPhone photo (HEIF)"),
+    (4, b"ftypheic", "a broken iPhone photo (HEIC)"),
+    (4, b"ftypheix", "a broken iPhone photo (HEIC)"),
+    (4, b"ftypmif1", "a broken iPhone photo (HEIF)"),
     (4, b"ftyp", "a video"),
     (0, b"\x1aE\xdf\xa3", "a video"),
     (0, b"<svg", "an SVG drawing"),
@@ -62,24 +64,27 @@ def check(data: bytes, *, max_bytes: int) -> Picture:
 
     try:
         with python_warnings.catch_warnings():
-            python_warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is below its
-            with Image.open(io.BytesIO(data), formats=OPENED) as image:
+            python_warnings.simplefilter("ignore")  # of broken metadata, and of sizes: our limit is lower
+            with photo.opened(data) as image:
                 return _look(image, data)
     except UnidentifiedImageError:
         raise _refuse(
             f"this is {_name(data)}, not an image that can be read",
-            "send a JPEG, PNG, WebP or AVIF",
+            "send a JPEG, PNG, WebP, AVIF or HEIC",
             "image_type",
         ) from None
     except Image.DecompressionBombError as error:
         raise _bomb(str(error)) from None
+    except photo.TooManyScans as error:
+        raise _refuse(str(error), "open it on your side and save it again", "image_too_large") from None
     except (
         OSError,
         SyntaxError,
         ValueError,
         EOFError,
         MemoryError,
-    ) as error:  # what Pillow raises on broken files
+        RuntimeError,
+    ) as error:  # what Pillow and libheif raise on broken files
         raise _refuse(
             f"the image is damaged or cut off: {error}",
             "open it on your side and save it again",
@@ -89,11 +94,8 @@ def check(data: bytes, *, max_bytes: int) -> Picture:
 
 def size(source: Path) -> tuple[int, int]:
     """Width and height of a checked image as a person sees it; reads the file's head alone."""
-    from PIL import Image
-
-    with Image.open(source) as picture:
-        width, height = picture.size
-        return (height, width) if picture.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)
+    with photo.opened(source.read_bytes()) as picture:
+        return photo.size(picture)
 
 
 def empty() -> RequestError:
@@ -108,10 +110,7 @@ def too_large(max_bytes: int) -> RequestError:
     )
 
 
-def _look(image: object, data: bytes) -> Picture:
-    from PIL.Image import Image
-
-    assert isinstance(image, Image)
+def _look(image: Image, data: bytes) -> Picture:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise _bomb(f"{width}x{height}")
@@ -122,22 +121,17 @@ def _look(image: object, data: bytes) -> Picture:
             "image_too_small",
         )
     kind = image.format or ""
-    warnings = list(_doubts(image))
     image.load()  # raises when the file is cut off
-    if image.getexif().get(ORIENTATION) in SIDEWAYS:
-        width, height = height, width
-    return Picture(data, SUFFIXES[kind], width, height, tuple(warnings))
+    photo.colours(image)  # what a profile costs is spent here, too
+    width, height = photo.size(image)
+    return Picture(data, SUFFIXES[kind], width, height, tuple(_doubts(image)))
 
 
-def _doubts(image: object) -> list[str]:
-    from PIL.Image import Image
-
-    assert isinstance(image, Image)
+def _doubts(image: Image) -> list[str]:
     found = []
-    # An MPO is a photo with a second one, for depth or a preview: nothing moves.
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+    if photo.frames(image) > 1:
         found.append("the image is animated: its first frame is used")
-    if image.has_transparency_data:
+    if photo.alpha(image) is not None:
         found.append("the image has transparent parts: they become white")
     return found
 
@@ -154,7 +148,7 @@ def _name(data: bytes) -> str:
 
 def _bomb(what: str) -> RequestError:
     return _refuse(
-        f"the image has too many pixels ({what}); at most {MAX_PIXELS // 1_000_000} megapixels are taken",
+        f"the image has too many pixels ({what}); at most {MEGAPIXELS} megapixels are taken",
         "make it smaller: clips are far below 4 megapixels",
         "image_too_large",
     )

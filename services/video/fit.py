@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bootstrap.errors import KitError
+from services.video import photo as photos
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Fit = Literal["crop", "pad", "stretch"]
 PAD_COLOUR = (0, 0, 0)
-BEHIND_ALPHA = (255, 255, 255)
 
 
 def photo(source: Path, target: Path, *, width: int, height: int, fit: Fit = "crop") -> None:
@@ -24,28 +24,13 @@ def photo(source: Path, target: Path, *, width: int, height: int, fit: Fit = "cr
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(source) as opened:
-            picture = upright(opened)
+        with photos.opened(source.read_bytes(), formats=(*photos.FORMATS, "TIFF", "BMP")) as opened:
+            picture = photos.upright(opened)
     except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise KitError(
             f"{source.name} is not a readable image: {error}", fix="give a PNG, JPEG or WebP photo"
         ) from error
     fitted(picture, width=width, height=height, fit=fit).save(target, format="PNG", compress_level=1)
-
-
-def upright(picture: Image) -> Image:
-    """The picture as a person sees it: turned as its EXIF says, RGB, what is transparent on white."""
-    from PIL import Image as images
-    from PIL import ImageOps
-
-    turned = ImageOps.exif_transpose(picture)
-    if turned.mode.startswith("I;16"):  # 16 bits of grey: Pillow would cut off what is above 255
-        turned = turned.point(lambda value: value / 257, "L")
-    if turned.has_transparency_data:
-        layered = turned.convert("RGBA")
-        ground = images.new("RGBA", layered.size, (*BEHIND_ALPHA, 255))
-        return images.alpha_composite(ground, layered).convert("RGB")
-    return turned.convert("RGB")
 
 
 def fitted(picture: Image, *, width: int, height: int, fit: Fit) -> Image:

@@ -51,7 +51,7 @@ SERVICES: dict[str, set[str]] = {
     "worker": {"engines", "parameters", "video"},
     "queue": set(),
     "engines": {"parameters"},  # the typed values of a request
-    "parameters": set(),
+    "parameters": {"video"},  # how a photo's file is opened
     "video": set(),
 }
 

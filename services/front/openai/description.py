@@ -24,7 +24,7 @@ _TELLS: dict[str, Any] = {
         "description": "What webhook_url is told; else that it has ended.",
     },
 }
-_IN_FORM = {"type": "string", "format": "binary", "description": "The photo: JPEG, PNG, WebP or AVIF."}
+_IN_FORM = {"type": "string", "format": "binary", "description": "The photo: JPEG, PNG, WebP, AVIF or HEIC."}
 _IN_JSON = {
     "description": 'The photo as a data URL or base64, also as {"image_url": …}.',
     "anyOf": [{"type": "string"}, {"type": "object"}],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from typing import Any
 
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -111,11 +113,60 @@ def test_a_pixel_bomb_is_refused_by_its_header(size: tuple[int, int]) -> None:
     assert (code, "megapixels" in problem) == ("image_too_large", True)
 
 
-def test_a_text_bomb_in_a_png_is_refused() -> None:
+@pytest.mark.parametrize("kind", [b"zTXt", b"tEXt", b"iTXt", b"iCCP"])
+def test_what_is_no_pixel_never_makes_a_photo_damaged(kind: bytes) -> None:
+    """A workflow of 1.4 MB, 80 MB behind a few bytes, and what is broken: none is even read."""
     data = picture("PNG")
-    text = b"Comment\0\0" + zlib.compress(b"x" * 80_000_000)
-    bomb = struct.pack(">I", len(text)) + b"zTXt" + text + struct.pack(">I", zlib.crc32(b"zTXt" + text))
-    assert refusal(data[:33] + bomb + data[33:])[0] in ("image_damaged", "image_type")
+    workflow = zlib.compress(os.urandom(350_000).hex().encode() * 2)
+    for text in (workflow, zlib.compress(b"x" * 80_000_000), b"broken", b""):
+        for checksum in (zlib.crc32(kind + b"Comment\0\0" + text), 7):
+            body = b"Comment\0\0" + text
+            chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+            assert images.check(data[:33] + chunk + data[33:], max_bytes=2 * LIMIT).width == 200
+
+
+def test_broken_exif_xmp_and_previews_never_make_a_photo_damaged() -> None:
+    data = picture("JPEG")
+    for marker, body in (
+        (0xE1, b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"),
+        (0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmp" + b"\xff" * 60_000),
+        (0xE2, b"MPF\0II*\0\x08\0\0\0" + b"\xff" * 40),
+        (0xE2, b"ICC_PROFILE\0\x01\x01broken"),
+        (0xED, b"Photoshop 3.0\0" + b"8BIM" + b"\xff" * 90),
+        (0xFE, b"\xff\xda" * 200),
+    ):
+        segment = bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+        found = images.check(data[:2] + segment * 20 + data[2:], max_bytes=2 * LIMIT)
+        assert (found.width, found.warnings) == (200, ())
+
+
+def test_a_jpeg_of_hundreds_of_scans_is_refused_before_it_is_decoded() -> None:
+    data = saved(Image.new("RGB", (300, 200)), "JPEG", progressive=True)
+    at = data.rindex(b"\xff\xda")
+    scan = data[at : data.rindex(b"\xff\xd9")]
+    code, problem = refusal(data[:at] + scan * 120 + data[at:])
+    assert (code, "scans" in problem) == ("image_too_large", True)
+    assert images.check(data[:at] + scan * 3 + data[at:], max_bytes=LIMIT).width == 300
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_photos_of_phones_are_taken(kind: str) -> None:
+    pillow_heif.register_heif_opener()
+    found = images.check(picture(kind), max_bytes=LIMIT)
+    assert (found.width, found.height, found.warnings) == (200, 100, ())
+    assert found.suffix == {"HEIF": ".heic", "AVIF": ".avif"}[kind]
+
+
+@pytest.mark.parametrize("size", [(8160, 6144), (8192, 6144)])
+def test_what_phones_call_50_megapixels_is_taken(size: tuple[int, int]) -> None:
+    data = saved(Image.new("RGB", size, (90, 120, 200)), "JPEG", quality=60)
+    assert images.check(data, max_bytes=LIMIT).width == size[0]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_opaque_alpha_is_no_transparency(mode: str) -> None:
+    data = saved(Image.new("RGBA", (64, 64), (200, 60, 60, 255)).convert(mode), "PNG")
+    assert images.check(data, max_bytes=LIMIT).warnings == ()
 
 
 def test_too_many_bytes_too_few_pixels_and_none_at_all() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bootstrap.errors import KitError
-from services.video import fit
+from services.video import fit, photo
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -73,7 +73,7 @@ def test_what_is_transparent_becomes_white(tmp_path: Path, mode: str) -> None:
     fit.photo(source, tmp_path / "fitted.png", width=64, height=64)
     with Image.open(tmp_path / "fitted.png") as picture:
         assert picture.mode == "RGB"
-        assert colour(picture, 0.5, 0.5) == fit.BEHIND_ALPHA
+        assert colour(picture, 0.5, 0.5) == photo.BEHIND_ALPHA
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "I;16", "P", "1"])
@@ -122,4 +122,4 @@ def test_sixteen_bits_of_grey_keep_their_greys(tmp_path: Path) -> None:
     deep = Image.new("I;16", (64, 64), 0x8080)
     deep.save(tmp_path / "deep.png")
     with Image.open(tmp_path / "deep.png") as opened:
-        assert fit.upright(opened).getpixel((5, 5)) == (128, 128, 128)
+        assert photo.upright(opened).getpixel((5, 5)) == (128, 128, 128)
