@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from bootstrap.errors import KitError
 from services.front.boot_state import BootState
 from services.front.counts import Counts
+from services.front.estimates import Estimates
 from services.front.fleet import Fleet
 from services.front.links import Links
 from services.front.once import UnderWay
@@ -22,6 +23,7 @@ from services.front.settings import Settings
 from services.front.spending import Spending
 from services.front.stills import Stills
 from services.front.uploads import Uploads
+from services.front.watch import Watch
 from services.front.webhooks import Webhooks
 from services.keys.key_file import KeyFile
 from services.queue.files import Files
@@ -47,6 +49,8 @@ class Context:
         self.spending = Spending(self.ask)
         self.presence = Presence()
         self.notifier = Notifier()
+        self.estimates = Estimates(self.ask, self.notifier, self.workers)
+        self.watch = Watch(self.ask, self.notifier, self.estimates)
         self.under_way = UnderWay()
         self.links = Links(settings.data_dir)
         self.readiness = Readiness(

@@ -128,7 +128,7 @@ async def store(context: Context, drafts: Sequence[Draft], once: Once | None = N
     await context.readiness.admit()
     made = await run_sync(_store, context, drafts, once)
     if not made.is_replay:
-        context.notifier.notify()
+        context.notifier.notify(made.jobs[0].id)  # nobody watches the others yet
         context.webhooks.expect()
     return made
 

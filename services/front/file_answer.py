@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from services.front import content_policy, errors, refusals
+from services.front import conditional, content_policy, errors, refusals
+
+PART = r"[ \t]*(\d{1,18}-\d{0,18}|-\d{1,18})[ \t]*"
+RANGES = re.compile(rf"bytes=(?P<parts>{PART}(,({PART})?)*)", re.ASCII | re.IGNORECASE)
 
 
 class FileAnswer(FileResponse):
@@ -34,17 +38,30 @@ class FileAnswer(FileResponse):
         self.set_stat_headers(about)
         asked = Headers(scope=scope)
         is_read = scope["method"] in ("GET", "HEAD")
-        if is_read and _names(asked.get("if-none-match", ""), self.headers["etag"]):
+        etag, modified = self.headers["etag"], self.headers["last-modified"]
+        if is_read and conditional.is_known(asked, etag=etag, modified=modified):
             kept = ("etag", "last-modified", "cache-control")
             unchanged = Response(status_code=304, headers={name: self.headers[name] for name in kept})
             await unchanged(scope, receive, send)
             return
-        await super().__call__(scope, receive, _RangeErrors(scope, receive, send, about.st_size))
+        await super().__call__(
+            _without_strange_range(scope), receive, _RangeErrors(scope, receive, send, about.st_size)
+        )
 
 
-def _names(tags: str, own: str) -> bool:
-    """Whether one of the header's tags is this file's, weak or not."""
-    return any(tag.strip().removeprefix("W/") in (own, "*") for tag in tags.split(","))
+def _without_strange_range(scope: Scope) -> Scope:
+    """A range that cannot be read, or whose unit is not known, is ignored (RFC 9110, 14.2)."""
+    if _is_readable(Headers(scope=scope).get("range", "")):
+        return scope
+    return {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
+
+
+def _is_readable(asked: str) -> bool:
+    found = RANGES.fullmatch(asked)
+    if found is None:
+        return False
+    parts = [part.strip().split("-") for part in found["parts"].split(",") if part.strip()]
+    return all(not first or not last or int(first) <= int(last) for first, last in parts)
 
 
 class _RangeErrors:

@@ -61,6 +61,7 @@ async def ping(context: Shared) -> Response:
 
 
 @router.get("/status", summary="Everything")
+@router.head("/status", include_in_schema=False)
 async def status(context: Shared) -> dict[str, Any]:
     await context.fleet.refresh()
     plan = context.boot.plan()

@@ -55,7 +55,7 @@ async def claim(asked: Claim, request: Request, context: Shared) -> Response | C
         is_held = await context.readiness.holds_jobs_back()
         job = None if is_held else await _claim_once(asked, context)
         if job is not None:
-            context.notifier.notify()
+            context.notifier.notify(job.id)
             return _claimed(job, await _typical_seconds(job.model, context), context)
         left = until - asyncio.get_running_loop().time()
         if left <= 0:
@@ -118,7 +118,7 @@ async def renew(job_id: str, beat: Beat, context: Shared) -> BeatAnswer:
     job = await context.ask(lambda queue: queue.beat(job_id, **beat.model_dump()))
     if job is None:
         raise _lost(job_id)
-    context.notifier.notify()
+    context.notifier.note_progress(job_id)
     return BeatAnswer(cancel=job.cancel_requested)
 
 
@@ -158,7 +158,7 @@ def _settle(file: Any) -> None:
 async def finish(job_id: str, end: Finish, context: Shared) -> None:
     if not await run_in_threadpool(_finish, job_id, end, context):
         raise _lost(job_id)
-    context.notifier.notify()
+    context.notifier.notify(job_id)
 
 
 def _finish(job_id: str, end: Finish, context: Context) -> bool:
@@ -196,14 +196,14 @@ def _finished_before(context: Context, job_id: str, end: Finish) -> bool:
 async def give_back(job_id: str, release: Release, context: Shared) -> None:
     if not await context.ask(lambda queue: queue.release(job_id, release.token)):
         raise _lost(job_id)
-    context.notifier.notify()
+    context.notifier.notify(job_id)
 
 
 @router.post("/jobs/{job_id}/died", status_code=204)
 async def bury(job_id: str, died: ChildDied, context: Shared) -> None:
     if not await context.ask(lambda queue: queue.bury(job_id, died.token, reason=died.reason)):
         raise _lost(job_id)
-    context.notifier.notify()
+    context.notifier.notify(job_id)
 
 
 async def _holder(context: Context, job_id: str, token: int) -> Job:

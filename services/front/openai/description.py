@@ -74,6 +74,7 @@ VIDEO: Responses = {
         "content": {"application/json": {"example": EXAMPLE}},
     }
 }
+UNCHANGED: Responses = {304: {"description": "The client has it already, by If-None-Match."}}
 MADE: Responses = {
     200: VIDEO[200] | {"headers": _POLL | _REPLAY},
     **described.errors(400, 404, 408, 409, 413, 415, 507),
@@ -105,6 +106,7 @@ EVENTS: Responses = {
         ),
         "content": {"text/event-stream": {"schema": _EVENT, "example": _STREAM}},
     },
+    204: {"description": "The client has the end already, by Last-Event-ID: an EventSource comes no more."},
     **described.errors(404),
 }
 

@@ -1,47 +1,73 @@
-"""Progress as server-sent events: one ``video`` event a change, ``done`` with the last, then the end."""
+"""Progress as server-sent events: one ``video`` event a change, ``done`` with the last, then the end.
+
+An event's ``id`` is the tag of what it shows: a client that lost the connection sends the last one, and is
+not told the same again.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from services.front.openai.schemas import Video
-from services.queue import notifier
-from services.queue.notifier import Notifier
+from services.front.context import Context
+from services.front.openai import view
+from services.front.watch import Seen
+from services.queue.job import Job
 
-LOOK_SECONDS = 1.0  # another front may hold the worker, whose reports do not come here
 KEEP_ALIVE_SECONDS = 15.0
+RETRY_MS = 2000  # after which a client that lost the connection comes again
 
 # Proxies must neither keep it back nor keep it.
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
-Look = Callable[[], Awaitable[Video | None]]
+
+@dataclass(frozen=True)
+class Event:
+    id: str
+    text: str
+    is_last: bool
 
 
-def stream(request: Request, changes: Notifier, look: Look) -> StreamingResponse:
-    return StreamingResponse(_events(request, changes, look), media_type="text/event-stream", headers=HEADERS)
+_told: WeakKeyDictionary[Seen, Event] = WeakKeyDictionary()  # one text for all streams of a video
 
 
-async def _events(request: Request, changes: Notifier, look: Look) -> AsyncIterator[str]:
-    clock = asyncio.get_running_loop().time
-    sent, sent_at = "", clock()
-    while not changes.stopping:
-        change = changes.subscribe()
-        video = await look()
-        if video is None:
-            yield "event: deleted\ndata: {}\n\n"
-            return
-        text = video.model_dump_json()
-        done = video.status not in ("queued", "in_progress")
-        if text != sent:
-            yield f"event: {'done' if done else 'video'}\ndata: {text}\n\n"
-            sent, sent_at = text, clock()
-        elif clock() - sent_at >= KEEP_ALIVE_SECONDS:
-            yield ": still here\n\n"
-            sent_at = clock()
-        if done or await request.is_disconnected():
-            return
-        await notifier.wait(change, LOOK_SECONDS)
+async def answer(request: Request, context: Context, job: Job) -> Response:
+    known = request.headers.get("last-event-id")
+    if known and job.finished and known == view.tag(await view.video(context, job)):
+        return Response(status_code=204)  # it has everything: an EventSource comes no more
+    stream = _events(context, job.id, known)
+    return StreamingResponse(stream, media_type="text/event-stream", headers=HEADERS)
+
+
+async def _events(context: Context, job_id: str, known: str | None) -> AsyncIterator[str]:
+    yield f"retry: {RETRY_MS}\n\n"
+    async with context.watch.of(job_id) as watcher:
+        while True:
+            seen = await watcher.next(KEEP_ALIVE_SECONDS)
+            if context.notifier.stopping:
+                return
+            if seen is None:
+                yield ": still here\n\n"
+                continue
+            event = _event(context, seen)
+            if event.id != known:
+                yield event.text
+            known = None  # it names what was told before this stream
+            if event.is_last:
+                return
+
+
+def _event(context: Context, seen: Seen) -> Event:
+    if seen.job is None:
+        return Event("", "event: deleted\ndata: {}\n\n", is_last=True)
+    event = _told.get(seen)
+    if event is None:
+        video = view.of(context, seen.job, seen.place)
+        kind, tag = "done" if seen.job.finished else "video", view.tag(video)
+        text = f"event: {kind}\nid: {tag}\ndata: {video.model_dump_json()}\n\n"
+        event = _told[seen] = Event(tag, text, seen.job.finished)
+    return event

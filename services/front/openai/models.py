@@ -48,12 +48,14 @@ class ModelList(BaseModel):
 
 
 @router.get("", summary="The models that run here")
+@router.head("", include_in_schema=False)
 async def list_models(context: Shared) -> ModelList:
     await context.fleet.refresh()
     return ModelList(data=[_model(plan, context) for plan in context.fleet.plans().values()])
 
 
 @router.get("/{model}", summary="One of them", responses=described.errors(404))
+@router.head("/{model}", include_in_schema=False)
 async def retrieve_model(model: str, context: Shared) -> Model:
     await context.fleet.refresh()
     plan = context.fleet.plans().get(model)

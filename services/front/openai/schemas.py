@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from services.front import estimates
 from services.queue import cost
 from services.queue.job import Job, Status
+from services.queue.line import Place
 
 EXAMPLE: dict[str, Any] = {
     "id": "video_0", "object": "video", "model": "wan22", "status": "queued", "progress": 0,
@@ -105,21 +107,18 @@ class VideoDeleted(BaseModel):
 
 def video(
     job: Job,
+    place: Place | None,
     *,
+    now: float,
     keep_seconds: float | None = None,
-    ahead: int | None = None,
-    typical_seconds: float | None = None,
 ) -> Video:
-    """``ahead``: jobs that wait before it; ``typical_seconds``: how long one takes, for an estimate."""
+    """``place``: where it stands in the queue; ``now``: in seconds since the epoch, for what is left."""
     values = job.values
     frames, fps = values.get("num_frames"), values.get("fps")
-    waits = job.status == "queued"
     error = None
     if job.status == "failed":
         error = VideoError(code=job.error_code or "generation_failed", message=job.error_message or "")
-    eta = job.eta_seconds
-    if waits and typical_seconds is not None and ahead is not None:
-        eta = round(typical_seconds * (ahead + 1), 1)
+    end = estimates.ends_at(job, place)
     return Video(
         id=job.id,
         model=job.model,
@@ -140,8 +139,8 @@ def video(
         has_input=job.input_name is not None,
         warnings=job.warnings,
         stage=job.stage,
-        eta_seconds=eta,
-        queue_position=ahead + 1 if waits and ahead is not None else None,
+        eta_seconds=None if end is None else round(max(end - now, 0.0), 1),
+        queue_position=place.position if place is not None and job.status == "queued" else None,
         attempt=job.attempts,
         cancel_requested=job.cancel_requested,
         timings=_timings(job),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,13 +10,12 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from services.front import content, described, once, refusals, retry
+from services.front import conditional, content, described, once, refusals, retry, watch
 from services.front.access import Access
 from services.front.context import Context, Shared
 from services.front.file_answer import FileAnswer
-from services.front.openai import creation, description, events, schemas
+from services.front.openai import creation, description, events, view
 from services.front.openai.schemas import Video, VideoDeleted, VideoList
-from services.queue import notifier
 from services.queue.job import Job, NotFound
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -40,8 +38,15 @@ async def create_video(request: Request, response: Response, context: Shared) ->
     return await answer(made.jobs[0], response, context)
 
 
-@router.get("", summary="List videos, newest first", responses=described.errors(404))
+@router.get(
+    "",
+    summary="List videos, newest first",
+    response_model=VideoList,
+    responses=description.UNCHANGED | described.errors(404),
+)
+@router.head("", include_in_schema=False)
 async def list_videos(
+    request: Request,
     context: Shared,
     after: Annotated[
         str | None,
@@ -49,14 +54,15 @@ async def list_videos(
     ] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Literal["asc", "desc"] = "desc",
-) -> VideoList:
+) -> Response:
     try:
         jobs, has_more = await context.ask(lambda queue: queue.page(after=after, limit=limit, order=order))
     except NotFound:
         raise refusals.no_video_after(after) from None
-    data = [schemas.video(job, keep_seconds=context.settings.keep_seconds) for job in jobs]
+    data = await view.videos(context, jobs)
     first, last = (data[0].id, data[-1].id) if data else (None, None)
-    return VideoList(data=data, first_id=first, last_id=last, has_more=has_more)
+    page = VideoList(data=data, first_id=first, last_id=last, has_more=has_more)
+    return conditional.json(request, page.model_dump_json(), tag=f"{view.tag(*data)}-{has_more:d}")
 
 
 @router.post(
@@ -78,12 +84,20 @@ async def create_and_wait(request: Request, context: Shared) -> FileAnswer:
     return answer
 
 
-@router.get("/{video_id}", summary="One video", responses=description.VIDEO | described.errors(404))
-async def retrieve_video(video_id: VideoId, response: Response, context: Shared) -> Video:
+@router.get(
+    "/{video_id}",
+    summary="One video",
+    response_model=Video,
+    responses=description.VIDEO | description.UNCHANGED | described.errors(404),
+)
+@router.head("/{video_id}", include_in_schema=False)
+async def retrieve_video(video_id: VideoId, request: Request, context: Shared) -> Response:
     job = await _job(context, video_id)
     if context.outbox is not None:
         job = await context.outbox.signed(job)
-    return await answer(job, response, context)
+    video = await view.video(context, job)
+    body, tag = video.model_dump_json(), view.tag(video)
+    return conditional.json(request, body, tag=tag, headers=_poll(job, video))
 
 
 @router.delete(
@@ -97,7 +111,7 @@ async def delete_video(video_id: VideoId, context: Shared) -> VideoDeleted:
     except NotFound:
         raise refusals.no_video(video_id) from None
     await run_in_threadpool(context.files.remove, video_id)
-    context.notifier.notify()
+    context.notifier.notify(video_id)
     return VideoDeleted(id=video_id)
 
 
@@ -133,7 +147,7 @@ async def cancel_video(video_id: VideoId, response: Response, context: Shared) -
         job = await context.ask(lambda queue: queue.cancel(video_id))
     except NotFound:
         raise refusals.no_video(video_id) from None
-    context.notifier.notify()
+    context.notifier.notify(video_id)
     return await answer(job, response, context)
 
 
@@ -166,14 +180,8 @@ async def remix_video(video_id: VideoId, request: Request, response: Response, c
     response_class=StreamingResponse,
     responses=description.EVENTS,
 )
-async def watch_video(video_id: VideoId, request: Request, context: Shared) -> StreamingResponse:
-    await _job(context, video_id)
-
-    async def look() -> Video | None:
-        job = await context.ask(lambda queue: queue.get(video_id))
-        return None if job is None else await _video(job, context)
-
-    return events.stream(request, context.notifier, look)
+async def watch_video(video_id: VideoId, request: Request, context: Shared) -> Response:
+    return await events.answer(request, context, await _job(context, video_id))
 
 
 async def _job(context: Context, video_id: str) -> Job:
@@ -183,27 +191,14 @@ async def _job(context: Context, video_id: str) -> Job:
     return job
 
 
-async def _video(job: Job, context: Context) -> Video:
-    settings = context.settings
-    if job.status != "queued":
-        return schemas.video(job, keep_seconds=settings.keep_seconds)
-    plans = context.fleet.plans()
-    if plans and job.model not in plans:
-        waits = f"it waits for the model {job.model}; {' and '.join(plans)} runs here now"
-        return schemas.video(
-            replace(job, warnings=[*job.warnings, waits]), keep_seconds=settings.keep_seconds
-        )
-    ahead = await context.ask(lambda queue: queue.ahead(job))
-    typical = await context.ask(lambda queue: queue.typical_seconds(job.model))
-    each = None if typical is None else typical / max(context.workers.ready, 1)
-    return schemas.video(job, keep_seconds=settings.keep_seconds, ahead=ahead, typical_seconds=each)
-
-
 async def answer(job: Job, response: Response, context: Context) -> Video:
-    video = await _video(job, context)
-    if not job.finished:
-        response.headers[POLL_AFTER] = str(_poll_ms(video.eta_seconds))
+    video = await view.video(context, job)
+    response.headers.update(_poll(job, video))
     return video
+
+
+def _poll(job: Job, video: Video) -> dict[str, str]:
+    return {} if job.finished else {POLL_AFTER: str(_poll_ms(video.eta_seconds))}
 
 
 def _poll_ms(eta_seconds: float | None) -> int:
@@ -212,14 +207,15 @@ def _poll_ms(eta_seconds: float | None) -> int:
 
 
 async def _finished(request: Request, context: Context, job_id: str, seconds: float) -> Job:
-    until = asyncio.get_running_loop().time() + seconds
-    while not context.notifier.stopping:
-        change = context.notifier.subscribe()
-        job = await _job(context, job_id)
-        if job.finished:
-            return job
-        left = until - asyncio.get_running_loop().time()
-        if left <= 0 or await request.is_disconnected():
-            break
-        await notifier.wait(change, min(left, events.LOOK_SECONDS))
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    async with context.watch.of(job_id) as watcher:
+        while clock() < until and not context.notifier.stopping and not await request.is_disconnected():
+            seen = await watcher.next(min(until - clock(), watch.LOOK_SECONDS))
+            if seen is None:
+                continue
+            if seen.job is None:
+                raise refusals.no_video(job_id)
+            if seen.job.finished:
+                return seen.job
     raise refusals.still_running(job_id)
