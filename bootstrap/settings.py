@@ -139,6 +139,12 @@ class Settings(BaseModel):
     keep_days: Annotated[
         float | None, Field(gt=0, description="Finished clips are deleted after this; never when absent")
     ] = None
+    keep_gib: Annotated[
+        float | None, Field(gt=0, description="Clips may take so much; the oldest finished ones go")
+    ] = None
+    make_room_gib: Annotated[
+        float | None, Field(ge=0, description="The oldest finished clips go where less is free")
+    ] = None
     results_url: Annotated[
         str | None,
         Field(pattern=r"^[a-z0-9]+://[^@]+$", description="Where clips are copied as they finish: s3://…"),

@@ -42,6 +42,8 @@ FRONT_SETTINGS = (
     "cors_origins",
     "frame_ancestors",
     "keep_days",
+    "keep_gib",
+    "make_room_gib",
     "results_url",
     "results_endpoint_url",
     "results_name",

@@ -73,7 +73,8 @@ class Box:
     def clips(self) -> Clips:
         """All of them, oldest first. BoxError when the box does not say."""
         rows = list(self._rows())
-        finished = [clip for row in rows if row.get("status") == "completed" and (clip := _clip(row))]
+        there = [row for row in rows if row.get("status") == "completed" and not row.get("expired_at")]
+        finished = [clip for row in there if (clip := _clip(row))]
         coming = sum(row.get("status") in ("queued", "in_progress") for row in rows)
         return Clips(tuple(finished), coming)
 

@@ -117,6 +117,8 @@ async def _icon() -> Response:
 async def _life(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     tasks = [asyncio.create_task(upkeep.keep(context)), asyncio.create_task(context.webhooks.run())]
+    if context.retention.is_on:
+        tasks.append(asyncio.create_task(context.retention.run()))
     if context.outbox is not None:
         tasks.append(asyncio.create_task(context.outbox.empty()))
     if context.settings.service == "ui":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
 
 from services.front import refusals, stills
 from services.front.context import Context
@@ -11,8 +15,22 @@ from services.front.stills import Variant
 from services.queue.job import Job
 
 
+class HeldAnswer(FileAnswer):
+    """While it is sent, its file is not deleted to make room."""
+
+    def __init__(self, path: Path, hold: AbstractContextManager[None], **more: Any) -> None:
+        super().__init__(path, **more)
+        self._hold = hold
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._hold:
+            await super().__call__(scope, receive, send)
+
+
 def clip(context: Context, job: Job) -> Path:
     """The MP4 of a completed job. Raises ``ApiError`` when it was removed."""
+    if job.expired_at is not None:
+        raise refusals.expired(job)
     path = context.files.folder(job.id) / str(job.content_name)
     if not path.is_file():
         raise refusals.content_missing(job)
@@ -20,8 +38,9 @@ def clip(context: Context, job: Job) -> Path:
 
 
 def video(context: Context, job: Job) -> FileAnswer:
-    return FileAnswer(
+    return HeldAnswer(
         clip(context, job),
+        context.readers.reading(job.id),
         media_type="video/mp4",
         filename=f"{job.id}.mp4",
         content_disposition_type="inline",
@@ -32,9 +51,11 @@ def video(context: Context, job: Job) -> FileAnswer:
 def photo(context: Context, job: Job) -> FileAnswer:
     """The photo that the clip is made from, at any time: to show it, or to use it again."""
     path = context.files.folder(job.id) / (job.input_name or "")
+    if job.expired_at is not None and job.input_name is not None:
+        raise refusals.expired(job)
     if not path.is_file():
         raise refusals.no_photo(job)
-    return FileAnswer(path)
+    return HeldAnswer(path, context.readers.reading(job.id))
 
 
 async def still(context: Context, job: Job, variant: Variant) -> FileAnswer:

@@ -18,7 +18,9 @@ from services.front.links import Links
 from services.front.once import UnderWay
 from services.front.outbox import Outbox
 from services.front.presence import Presence
+from services.front.readers import Readers
 from services.front.readiness import Readiness
+from services.front.retention import Retention
 from services.front.settings import Settings
 from services.front.spending import Spending
 from services.front.stills import Stills
@@ -65,6 +67,8 @@ class Context:
         self.outbox = None  # where nothing is copied out of the box
         if settings.results_url:
             self.outbox = Outbox(settings, self.files, self.notifier, self.ask)
+        self.readers = Readers(grace_seconds=settings.read_grace_seconds)
+        self.retention = Retention(settings, self.files, self.notifier, self.ask, self.readers)
         self.webhooks = Webhooks(settings, self.notifier, self.ask)
         self.studio: StudioState | None = None  # None where no studio is asked for
         self._queue: Queue | None = None

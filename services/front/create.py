@@ -100,6 +100,8 @@ def draft(
     limits: Limits = NONE,
 ) -> Draft:
     """Complete the parameters; nothing is kept yet. Raises ``RequestError``."""
+    if picture is None and source is not None and source.input_name and source.expired_at is not None:
+        raise refusals.expired(source)
     webhook = context.webhooks.of(destination)
     has_image = picture is not None or (source is not None and source.input_name is not None)
     size = (picture.width, picture.height) if picture else None

@@ -71,6 +71,7 @@ async def status(context: Shared) -> dict[str, Any]:
         "boot": context.boot.document(),
         "studio": context.studio,
         "results": context.outbox.public() if context.outbox else None,
+        "retention": context.retention.public(),
         "webhooks": context.webhooks.public(),
         "private_hosts": context.settings.private_hosts,
         "unused_seconds": _unused_seconds(context),

@@ -113,6 +113,17 @@ def content_damaged(job: Job, reason: str) -> ApiError:
     )
 
 
+def expired(job: Job) -> ApiError:
+    where = "make it again" if job.copied_to is None else f"its copy lies at {job.copied_to}"
+    return ApiError(
+        410,
+        f"the files of video {job.id} were deleted to make room, or because of their age",
+        code="expired",
+        fix=where,
+        headers=NO_RETRY,
+    )
+
+
 def file_gone() -> ApiError:
     return ApiError(
         404,

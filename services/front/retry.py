@@ -24,4 +24,5 @@ async def begin(job: Job, context: Context) -> Job:
     except QueueFull as full:
         raise refusals.queue_full(full.queued, retry_seconds=RETRY_SECONDS, all_seconds=None) from None
     context.notifier.notify()
+    context.webhooks.expect()
     return again

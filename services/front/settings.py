@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bootstrap.launch import listener
 from services.front import clip_names, webhook_messages
+from services.front.readers import GRACE_SECONDS
 from services.parameters import images
 from services.queue.job import LEASE_SECONDS
 
@@ -49,7 +50,11 @@ class Settings:
     stall_seconds: float = STALL_SECONDS  # a clip in which nothing moves for so long fails
     job_timeout_seconds: float | None = None  # a clip that takes longer fails; None: none does
     private_hosts: tuple[str, ...] = ()  # that addresses in requests may name, beside public ones
-    keep_seconds: float | None = None  # finished videos are purged after this; None: kept for ever
+    keep_seconds: float | None = None  # clips lose their files after this; None: kept for ever
+    keep_gib: float | None = None  # that the files of all jobs may take; the oldest go
+    make_room_gib: float | None = None  # that stay free on their disk; the oldest go
+    keep_grace_seconds: float = 3600.0  # after its end a clip stays, however full the disk is
+    read_grace_seconds: float = GRACE_SECONDS  # after it was read
 
     @classmethod
     def of(cls, resolved: Mapping[str, Any], *, data_dir: Path, host: str, port: int) -> Settings:
@@ -81,6 +86,8 @@ class Settings:
             private_hosts=tuple(name.strip().lower() for name in resolved.get("private_hosts", ())),
             stall_seconds=resolved.get("stall_seconds", STALL_SECONDS),
             job_timeout_seconds=resolved.get("job_timeout_seconds"),
+            keep_gib=resolved.get("keep_gib"),
+            make_room_gib=resolved.get("make_room_gib"),
             keep_seconds=None if keep_days is None else keep_days * DAY_SECONDS,
         )
 

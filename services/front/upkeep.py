@@ -1,4 +1,4 @@
-"""Upkeep of the queue: leases that ran out, videos that are too old, folders that nobody knows."""
+"""Upkeep of the queue: leases that ran out, folders that nobody knows."""
 
 from __future__ import annotations
 
@@ -60,11 +60,5 @@ async def _give_grace(context: Context) -> None:
 
 
 def _purge(context: Context) -> None:
-    keep = context.settings.keep_seconds
-    if keep is not None:
-        old = context.queue.ended(before=time.time() - keep, only_copied=context.outbox is not None)
-        for job_id in old:  # the files first: whatever ends this, no clip is left that nobody knows
-            context.files.remove(job_id)
-        context.queue.forget(old)
     for job_id in context.queue.missing(context.files.old_leftovers()):
         context.files.remove(job_id)

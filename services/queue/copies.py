@@ -15,7 +15,11 @@ from services.queue.database import Database
 from services.queue.job import Job
 from services.queue.table import jobs, now
 
-LEFT = and_(jobs.c.status == "completed", jobs.c.copied_to.is_(None))
+LEFT = and_(
+    jobs.c.status == "completed",
+    jobs.c.copied_to.is_(None),
+    jobs.c.expired_at.is_(None),  # of before there was a place to copy to
+)
 
 
 class Copies:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from bootstrap import files
 
 INPUT = "input"
 REMOVED = ".removed"  # a folder that is being deleted
+BLOCK_BYTES = 512  # of st_blocks, whatever the file system has
 ORPHAN_SECONDS = 3600.0  # a folder without a row may belong to a request that is just coming in
 
 
@@ -57,6 +59,14 @@ class Files:
         except OSError:
             gone = self.folder(job_id)
         shutil.rmtree(gone, ignore_errors=True)
+
+    def bytes(self, job_id: str = "") -> int:
+        """How much a job's files take, or those of all jobs."""
+        found = 0
+        for path in self.folder(job_id).rglob("*") if self.root.is_dir() else ():
+            with suppress(FileNotFoundError):
+                found += path.stat().st_blocks * BLOCK_BYTES
+        return found
 
     def old_leftovers(self, now: float | None = None) -> set[str]:
         """Folders without a clip that have been there for a while: candidates for being nobody's.

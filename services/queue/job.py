@@ -116,6 +116,7 @@ class Job:
     content_name: str | None  # the winning attempt's file below the job's folder
     copied_to: str | None  # where the clip is kept outside of the box as well
     metadata: dict[str, Any] = field(default_factory=dict)
+    expired_at: float | None = None  # since when its files are gone
     results_prefix: str | None = None  # folders before the copy's name
     copy_due_at: float | None = None  # the next try, by the database's clock; None: now
     copy_state: dict[str, Any] | None = None  # state, attempts, last_error, url, expires_at

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from services.queue import idempotency, lease_clock, rows
@@ -18,10 +18,10 @@ from services.queue.announcements import Announcements
 from services.queue.copies import Copies
 from services.queue.database import Database
 from services.queue.deliveries import Deliveries
+from services.queue.expiry import Expiry
 from services.queue.figures import Figures
 from services.queue.job import (
     LEASE_SECONDS,
-    UNFINISHED,
     Abilities,
     Job,
     NewJob,
@@ -54,6 +54,7 @@ class Queue(Figures):
         self.pause = Pause(self._database)
         self.copies = Copies(self._database)
         self.deliveries = Deliveries(self._database)
+        self.expiry = Expiry(self._database)
         self._leases = Leases(leases_by or lease_clock.of(url), seconds=lease_seconds, wall=clock)
 
     def close(self) -> None:
@@ -208,14 +209,6 @@ class Queue(Figures):
         """Renew every running lease once: while the front was away no worker could beat."""
         with self._writing() as connection:
             self._leases.give_grace(connection)
-
-    def ended(self, *, before: float, only_copied: bool = False) -> list[str]:
-        """The ids of jobs that ended before this time; ``only_copied``: no clip that is nowhere else."""
-        old = and_(jobs.c.status.not_in(UNFINISHED), jobs.c.completed_at < before)
-        if only_copied:
-            old = and_(old, or_(jobs.c.status == "failed", jobs.c.copied_to.is_not(None)))
-        with self._reading() as connection:
-            return list(connection.scalars(select(jobs.c.id).where(old)))
 
     def forget(self, ids: Iterable[str]) -> None:
         """Those of the ids that are there are not any more."""

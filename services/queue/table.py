@@ -91,6 +91,7 @@ jobs = Table(
     Column("error_message", Text),
     Column("content_name", String(64)),
     Column("copied_to", Text),  # where the clip is kept outside of the box as well
+    Column("expired_at", Float),  # since when its files are gone; NULL: they are there
     Column("results_prefix", String(200)),  # folders before the copy's name
     Column("copy_due_at", Float),  # the next try, by the database's clock; NULL: now
     Column("copy_state", JSON(none_as_null=True)),  # state, attempts, last_error, url, expires_at
@@ -111,6 +112,7 @@ jobs = Table(
     ),
     Index("jobs_by_owner", "owner", "started_at"),
     Index("jobs_by_webhook", "webhook_told"),
+    Index("jobs_by_age", "expired_at", "completed_at"),
     Index("jobs_by_copy", "status", "copied_to"),
     # A number is never given twice, even when the newest job was deleted: lists page by it.
     sqlite_autoincrement=True,

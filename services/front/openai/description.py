@@ -77,7 +77,7 @@ VIDEO: Responses = {
 UNCHANGED: Responses = {304: {"description": "The client has it already, by If-None-Match."}}
 MADE: Responses = {
     200: VIDEO[200] | {"headers": _POLL | _REPLAY},
-    **described.errors(400, 404, 408, 409, 413, 415, 507),
+    **described.errors(400, 404, 408, 409, 410, 413, 415, 507),
 }
 WAITED: Responses = {
     200: {"description": "The clip.", "headers": _REPLAY, "content": _MP4},
@@ -90,7 +90,7 @@ FILE: Responses = {
     },
     206: {"description": "The range that was asked for.", "content": _MP4},
     304: {"description": "The client has it already, by If-None-Match or If-Modified-Since."},
-    **described.errors(400, 404, 409, 416),
+    **described.errors(400, 404, 409, 410, 416),
 }
 LINKED: Responses = {
     200: {"description": "The clip.", "content": _MP4},

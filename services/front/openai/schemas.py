@@ -84,6 +84,7 @@ class Video(BaseModel):
     timings: dict[str, float | None]
     cost: VideoCost | None
     metadata: dict[str, Any]  # what the worker measured of the finished clip
+    expired_at: int | None  # since when there is no content any more
     copied_to: str | None  # where the clip is kept outside of the box as well
     copying: CopyState | None  # None: nothing is copied, or not yet
     url: str | None  # of the copy: who has it can fetch the clip until url_expires_at
@@ -146,6 +147,7 @@ def video(
         timings=_timings(job),
         cost=_cost(job),
         metadata=job.metadata,
+        expired_at=None if job.expired_at is None else int(job.expired_at),
         copied_to=job.copied_to,
         copying=None if job.copy_state is None else CopyState.model_validate(job.copy_state),
         **_link(job),
@@ -159,6 +161,8 @@ def _cost(job: Job) -> VideoCost | None:
 
 
 def _expires(job: Job, keep_seconds: float | None) -> int | None:
+    if job.expired_at is not None:
+        return int(job.expired_at)
     if keep_seconds is None or job.completed_at is None:
         return None
     return int(job.completed_at + keep_seconds)

@@ -113,10 +113,10 @@ def test_a_clip_that_is_nowhere_else_outlives_keep_days(tmp_path: Path, clip: by
         with running(settings) as front:
             [video] = clips_of(front, clip)
             if results_url is None:
-                wait_for(lambda: front.people.get(f"/v1/videos/{video}").status_code == 404)
-                return False
+                wait_for(lambda: front.people.get(f"/v1/videos/{video}").json()["expired_at"])
+                return front.people.get(f"/v1/videos/{video}/content").status_code != 410
             wait_for(lambda: front.people.get("/status").json()["results"]["failure"])
-            return front.people.get(f"/v1/videos/{video}").status_code == 200
+            return front.people.get(f"/v1/videos/{video}/content").status_code == 200
 
     assert not kept(None)
     assert kept("s3://nobody-made-this")

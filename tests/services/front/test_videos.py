@@ -345,7 +345,7 @@ def test_a_video_of_another_model_says_what_it_waits_for(wan: Front) -> None:
     assert "waits for the model demo-wan" in video["warnings"][-1]
 
 
-def test_old_videos_are_purged_with_their_files(tmp_path: Path, clip: bytes) -> None:
+def test_old_videos_lose_their_files_and_say_so(tmp_path: Path, clip: bytes) -> None:
     with running(Settings(tmp_path, keep_seconds=1.0, purge_seconds=0.1)) as keeping:
         keeping.plan(WAN)
         made = keeping.people.post("/v1/videos", json={"prompt": "a cat"}).json()["id"]
@@ -354,9 +354,10 @@ def test_old_videos_are_purged_with_their_files(tmp_path: Path, clip: bytes) -> 
         assert video["expires_at"] - video["completed_at"] in (0, 1, 2)
         waiting = keeping.people.post("/v1/videos", json={"prompt": "a cat"}).json()["id"]
         for _ in range(50):
-            if keeping.people.get(f"/v1/videos/{made}").status_code == 404:
+            if keeping.people.get(f"/v1/videos/{made}").json()["expired_at"] is not None:
                 break
             time.sleep(0.1)
+        assert keeping.people.get(f"/v1/videos/{made}/content").status_code == 410
         assert not (tmp_path / "jobs" / made).exists()
         assert keeping.people.get(f"/v1/videos/{waiting}").status_code == 200
 

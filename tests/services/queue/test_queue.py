@@ -475,15 +475,21 @@ def test_a_number_is_never_given_twice(queue: Queue, ask: Callable[..., Job]) ->
     assert ask("b").number > first
 
 
-def test_purge_forgets_only_what_ended_long_ago(queue: Queue, clock: Clock, ask: Callable[..., Job]) -> None:
+def test_only_what_ended_long_ago_loses_its_files_and_once(
+    queue: Queue, clock: Clock, ask: Callable[..., Job]
+) -> None:
     ask("old")
     finish(queue, claimed(queue, clock))
     ended = clock.now
     clock.sleep(100)
     ask("new"), ask("waiting")
     finish(queue, claimed(queue, clock))
-    old = queue.ended(before=ended + 50)
+    old = queue.expiry.ended(before=ended + 50, only_copied=False)
     assert old == ["old"]
+    assert queue.expiry.ended(before=ended + 50, only_copied=True) == []
+    assert queue.expiry.ended(before=ended + 50, only_copied=False, but_not=["old"]) == []
+    queue.expiry.expire("old")
+    assert queue.expiry.ended(before=ended + 50, only_copied=False) == []
     queue.forget(old)
     assert queue.missing(["old", "new", "waiting"]) == {"old"}
 
