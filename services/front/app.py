@@ -44,7 +44,7 @@ from services.front.content_policy import ContentPolicy, Page
 from services.front.context import Context, Shared
 from services.front.cross_origin import CrossOrigin
 from services.front.door import Door
-from services.front.openai import edits, models, shared, videos, webhooks
+from services.front.openai import batches, edits, models, shared, videos, webhooks
 from services.front.pages import boot_page
 from services.front.request_ids import NameRequests
 from services.front.server import AccessFilter, Server
@@ -84,6 +84,7 @@ def assemble(settings: Settings) -> FastAPI:
     app.include_router(stay.router)
     app.include_router(queue_jobs.router)
     app.include_router(queue_pause.router)
+    app.include_router(batches.router)
     app.include_router(edits.router)
     app.include_router(videos.router)
     app.include_router(shared.router)

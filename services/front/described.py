@@ -37,6 +37,11 @@ _ERROR: dict[str, Any] = {
                 "param": {"type": ["string", "null"], "description": "The field that is meant."},
                 "code": {"type": "string", "description": "For programs; docs/api.md lists them."},
                 "fix": {"type": "string", "description": "What to do next."},
+                "errors": {
+                    "type": "array",
+                    "items": {"type": "object"},
+                    "description": "Of a batch: index, message, param, code and fix of each wrong request.",
+                },
                 "request_id": {"type": ["string", "null"], "description": "As in X-Request-Id."},
             },
         }

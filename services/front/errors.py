@@ -6,7 +6,7 @@ import errno
 import logging
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -38,6 +38,7 @@ class ApiError(Exception):
         fix: str,
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
+        items: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(problem)
         self.status = status
@@ -46,6 +47,7 @@ class ApiError(Exception):
         self.fix = fix
         self.param = param
         self.headers = headers
+        self.items = items  # what is wrong with each part of a request of many
 
 
 def answer(
@@ -56,10 +58,14 @@ def answer(
     fix: str,
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
+    items: Sequence[Mapping[str, Any]] = (),
 ) -> JSONResponse:
     kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     name = request_ids.current()
-    error = {"message": problem, "type": kind, "param": param, "code": code, "fix": fix, "request_id": name}
+    error: dict[str, Any] = {"message": problem, "type": kind, "param": param, "code": code, "fix": fix}
+    error["request_id"] = name
+    if items:
+        error["errors"] = list(items)
     named = {request_ids.HEADER: name} if name else {}
     return JSONResponse({"error": error}, status_code=status, headers={**(headers or {}), **named})
 
@@ -104,7 +110,13 @@ class AnswerBugs:
 async def _api_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
     return answer(
-        error.status, error.problem, code=error.code, fix=error.fix, param=error.param, headers=error.headers
+        error.status,
+        error.problem,
+        code=error.code,
+        fix=error.fix,
+        param=error.param,
+        headers=error.headers,
+        items=error.items,
     )
 
 

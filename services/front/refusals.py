@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.front.errors import ApiError
@@ -294,6 +294,29 @@ def nothing_changed() -> ApiError:
         code="nothing_changed",
         param="prompt",
         fix="send another prompt, photo, seed or parameter",
+    )
+
+
+def wrong_batch(wrong: Sequence[Mapping[str, Any]], total: int) -> ApiError:
+    """``wrong``: what is wrong with each of the requests that cannot be taken."""
+    return ApiError(
+        400,
+        f"{len(wrong)} of {total} requests cannot be taken, so none was; the first has the index "
+        f"{wrong[0]['index']}",
+        code="invalid_batch",
+        param="requests",
+        fix="correct those that errors names (index counts from 0), and send all again",
+        items=wrong,
+    )
+
+
+def no_batch(batch_id: str) -> ApiError:
+    return ApiError(
+        404,
+        f"there is no batch {batch_id!r}",
+        code="not_found",
+        param="batch_id",
+        fix="its videos may have been deleted; list videos with GET /v1/videos",
     )
 
 

@@ -104,6 +104,12 @@ class Queue(Figures):
         with self._reading() as connection:
             return rows.first(connection, jobs.c.id == job_id)
 
+    def parts(self, parent: str) -> list[Job]:
+        """The jobs that were asked for together, in their order."""
+        query = select(jobs).where(jobs.c.parent == parent).order_by(jobs.c.number)
+        with self._reading() as connection:
+            return [rows.job_of(row) for row in connection.execute(query).mappings()]
+
     def page(
         self, *, after: str | None = None, limit: int = 20, order: Literal["asc", "desc"] = "desc"
     ) -> tuple[list[Job], bool]:

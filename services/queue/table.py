@@ -111,6 +111,7 @@ jobs = Table(
         *("model", "kind", "min_vram_gib"),
     ),
     Index("jobs_by_owner", "owner", "started_at"),
+    Index("jobs_by_parent", "parent"),
     Index("jobs_by_webhook", "webhook_told"),
     Index("jobs_by_age", "expired_at", "completed_at"),
     Index("jobs_by_copy", "status", "copied_to"),

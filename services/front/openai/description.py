@@ -83,6 +83,10 @@ WAITED: Responses = {
     200: {"description": "The clip.", "headers": _REPLAY, "content": _MP4},
     **described.errors(400, 404, 408, 409, 413, 415, 504, 507),
 }
+BATCHED: Responses = {
+    200: {"description": "The batch.", "headers": _REPLAY},
+    **described.errors(400, 404, 408, 409, 413, 415, 507),
+}
 FILE: Responses = {
     200: {
         "description": "The clip, or a picture.",
@@ -119,6 +123,19 @@ def request_body() -> dict[str, Any]:
         "multipart/form-data": {**fields, **_OWN, **_TELLS, "input_reference": _IN_FORM},
     }
     return body(content, _EXAMPLE)
+
+
+def batch_body() -> dict[str, Any]:
+    """``openapi_extra`` of the route that takes many requests."""
+    one = {"type": "object", "description": "As the body of POST /v1/videos."}
+    requests = {"type": "array", "minItems": 1, "maxItems": 1000, "items": one}
+    example = {"requests": [_EXAMPLE, _EXAMPLE | {"prompt": "a paper boat in the rain"}]}
+    found = body({"application/json": {"requests": requests}}, example, "requests")
+    lines = "One request a line: its body, or a line of OpenAI's batch files."
+    found["requestBody"]["content"]["application/jsonl"] = {
+        "schema": {"type": "string", "description": lines}
+    }
+    return found
 
 
 def source_body(*required: str, extra: tuple[str, ...] = ()) -> dict[str, Any]:
