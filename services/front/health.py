@@ -19,7 +19,7 @@ NOT_READY: dict[int | str, dict[str, Any]] = {
     503: {"description": "Not yet; `download` says how the weights come.", "content": _STATE},
 }
 PINGED: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Ready.", "content": {}},
+    200: {"description": "Ready."},
     204: {"description": "On its way."},
     500: {"description": "It failed.", "content": {}},
 }
@@ -50,7 +50,12 @@ async def readyz(context: Shared) -> JSONResponse:
     return JSONResponse(body, 503, headers={"Retry-After": str(RETRY_SECONDS)})
 
 
-@router.get("/ping", summary="For load balancers: 204, then 200, 500 when failed", responses=PINGED)
+@router.get(
+    "/ping",
+    summary="For load balancers: 204, then 200, 500 when failed",
+    response_class=Response,
+    responses=PINGED,
+)
 @router.head("/ping", include_in_schema=False)
 async def ping(context: Shared) -> Response:
     await context.fleet.refresh()

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.front import refusals
+from services.front import described, refusals
 from services.front.context import Context, Shared
 from services.queue.job import Job, NotFound, Status
 from services.queue.selection import Selection
@@ -61,7 +61,7 @@ class Purged(BaseModel):
     purged: int
 
 
-@router.get("/jobs", summary="Everybody's jobs, newest first")
+@router.get("/jobs", summary="Everybody's jobs, newest first", responses=described.errors(404))
 async def list_jobs(
     context: Shared,
     status: Annotated[list[Status] | None, Query(description="Repeat it for several")] = None,
