@@ -12,6 +12,7 @@ class Commands(cli.Commands):
             "app",
             "Make one clip, with the running service or without.",
         ),
+        "key": ("services.commands.key", "app", "Named keys: scopes, limits, use; for people and boxes."),
         "sweep": ("services.commands.sweep", "app", "Try several values of one number, side by side."),
         "batch": ("services.commands.batch", "app", "Make a clip of every photo in a folder; resumes."),
         "queue": ("services.commands.queue", "app", "See what waits and runs; cancel, retry, pause, purge."),

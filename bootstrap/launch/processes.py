@@ -11,6 +11,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -101,7 +102,8 @@ class Processes:
         groups = plan.gpu_groups or ((),)
         for index, group in enumerate(groups):
             arguments = ["--plan", str(self._data_dir / data_directory.DRAFT), "--queue", queue_url]
-            arguments += ["--token-file", str(token_file), "--name", f"{box_name(self._data_dir)}-{index}"]
+            name = f"{named_by(token_file)}{box_name(self._data_dir)}-{index}"
+            arguments += ["--token-file", str(token_file), "--name", name]
             if hourly_cost is not None:
                 arguments += ["--hourly-cost", repr(hourly_cost / len(groups))]
             worker = Supervised(
@@ -202,6 +204,14 @@ def worker_environment(plan: Plan, group: tuple[str, ...], env: Mapping[str, str
         "PYTORCH_CUDA_ALLOC_CONF": env.get("PYTORCH_CUDA_ALLOC_CONF") or "expandable_segments:True",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def named_by(token_file: Path) -> str:
+    """How the names of workers with this token begin: a box's own token has the box's name in it."""
+    with suppress(OSError):
+        found = re.match(r"kw_([A-Za-z0-9_-]+\.)", token_file.read_text().strip())
+        return found[1] if found else ""
+    return ""
 
 
 def box_name(data_dir: Path) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import ASGIApp
 
@@ -29,6 +29,8 @@ from services.front import (
     errors,
     health,
     hub_token,
+    keys,
+    ownership,
     presence,
     public_address,
     queue_jobs,
@@ -67,7 +69,14 @@ def assemble(settings: Settings) -> FastAPI:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     context = Context(settings)
     # No redirects for a slash too many: their address would come from the request's Host header.
-    app = App(title="kinokit", lifespan=_life, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = App(
+        title="kinokit",
+        lifespan=_life,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(ownership.check)],
+    )
     app.state.context = context
     errors.install(app)
     app.add_middleware(presence.CountUse, presence=context.presence)
@@ -90,6 +99,7 @@ def assemble(settings: Settings) -> FastAPI:
     app.include_router(shared.router)
     app.include_router(webhooks.router)
     app.include_router(models.router)
+    app.include_router(keys.router)
     app.include_router(workers.router)
     described.install(app, open_paths=OPEN_PATHS | {shared.PATH})
     for path in ("/", studio.PATH):

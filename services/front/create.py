@@ -16,7 +16,7 @@ from anyio.to_thread import run_sync
 
 from bootstrap.choose.plan import Plan
 from services import parameters
-from services.front import refusals
+from services.front import caller, refusals
 from services.front.context import Context
 from services.front.destination import HERE, Destination
 from services.front.errors import ApiError
@@ -24,7 +24,16 @@ from services.front.limits import NONE, Limits
 from services.parameters import Parameters, images
 from services.parameters.images import Picture
 from services.parameters.values import Values
-from services.queue.job import DatabaseDown, Job, KeyReused, NewJob, Once, QueueFull
+from services.queue.job import (
+    Allowance,
+    DatabaseDown,
+    Job,
+    KeyReused,
+    NewJob,
+    Once,
+    OverAllowance,
+    QueueFull,
+)
 from services.video import fit
 
 RETRY_SECONDS = 5
@@ -102,6 +111,9 @@ def draft(
     """Complete the parameters; nothing is kept yet. Raises ``RequestError``."""
     if picture is None and source is not None and source.input_name and source.expired_at is not None:
         raise refusals.expired(source)
+    by = caller.current()
+    if priority > 0 and not by.may("admin"):
+        raise refusals.priority_not_allowed(priority)
     webhook = context.webhooks.of(destination)
     has_image = picture is not None or (source is not None and source.input_name is not None)
     size = (picture.width, picture.height) if picture else None
@@ -113,7 +125,8 @@ def draft(
         values=request.values,
         prompt=asked.prompt,
         warnings=(*_photo_warnings(context, picture, source, request.values), *request.warnings),
-        owner=owner,
+        owner=by.key_id or owner,  # a key takes one turn, however many users it names
+        key_id=by.key_id,
         priority=priority,
         remixed_from=source.id if source else None,
         results_prefix=destination.results_prefix,
@@ -154,7 +167,9 @@ def _store(context: Context, drafts: Sequence[Draft], once: Once | None) -> Made
     try:
         new = [replace(draft.new, input_name=_keep_input(context, draft)) for draft in drafts]
         max_queued = context.settings.max_queued
-        jobs, is_new = context.queue.enqueue_all(new, max_queued=max_queued, once=once)
+        jobs, is_new = context.queue.enqueue_all(
+            new, max_queued=max_queued, once=once, allowance=allowance(max_queued)
+        )
     except DatabaseDown:  # only its answer may be lost: upkeep removes the photos of jobs that are not there
         raise
     except BaseException as error:
@@ -163,6 +178,8 @@ def _store(context: Context, drafts: Sequence[Draft], once: Once | None) -> Made
             raise _full(context, error.queued, drafts[0].new.model) from None
         if isinstance(error, KeyReused):
             raise refusals.key_reused() from None
+        if isinstance(error, OverAllowance):
+            raise refusals.over_allowance(error) from None
         raise
     if not is_new:
         _drop_inputs(context, drafts)
@@ -172,6 +189,15 @@ def _store(context: Context, drafts: Sequence[Draft], once: Once | None) -> Made
 def _drop_inputs(context: Context, drafts: Sequence[Draft]) -> None:
     for draft in drafts:
         context.files.remove(draft.new.id)
+
+
+def allowance(max_queued: int) -> Allowance | None:
+    """Of the key that asks: its share of the queue and what it may use in a day; None for the owner."""
+    by = caller.current()
+    if by.key_id is None:
+        return None
+    share = max(1, int(max_queued * by.limits.queue_share))
+    return Allowance(by.key_id, share, by.limits.clips_per_day, by.limits.gpu_seconds_per_day)
 
 
 def _keep_input(context: Context, draft: Draft) -> str | None:

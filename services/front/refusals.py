@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.front.errors import ApiError
-from services.queue.job import Job
+from services.queue.job import Job, OverAllowance
 
 # OpenAI's clients repeat a request after such a status by themselves; this header prevents it.
 NO_RETRY = {"x-should-retry": "false"}
+SHARE_RETRY_SECONDS = 30
 
 
 # -- which video ---------------------------------------------------------------------------------------
@@ -361,3 +363,37 @@ def disk_full(problem: str, fix: str) -> ApiError:
 
 def stopping(problem: str, fix: str) -> ApiError:
     return ApiError(503, problem, code="stopping", fix=fix, headers={"Retry-After": "30"})
+
+
+# -- what a key may --------------------------------------------------------------------------------------
+
+
+def priority_not_allowed(priority: int) -> ApiError:
+    return ApiError(
+        403,
+        f"this key may not go before others: priority {priority} is over 0",
+        code="not_permitted",
+        param="priority",
+        fix="leave priority out, or use a key with the scope admin",
+    )
+
+
+def over_allowance(over: OverAllowance) -> ApiError:
+    """The key's share of the queue is full, or its day is used up."""
+    if over.kind == "queued":
+        return ApiError(
+            429,
+            f"{over.used:g} videos of this key are waiting, which is as many as may",
+            code="share_full",
+            fix="try again when one has ended, or cancel some",
+            headers={"Retry-After": str(SHARE_RETRY_SECONDS)},
+        )
+    what = "clips" if over.kind == "clips" else "GPU seconds"
+    wait = math.ceil(over.left_seconds)
+    return ApiError(
+        429,
+        f"this key has used {over.used:g} of the {over.allowed:g} {what} that it may use in a day",
+        code="quota_used",
+        fix=f"try again in {wait} s, when a new day of UTC begins, or ask the owner for more",
+        headers={"Retry-After": str(wait), **NO_RETRY},
+    )

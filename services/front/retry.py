@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.front import refusals
+from services.front import create, refusals
 from services.front.context import Context
-from services.queue.job import Job, NotFound, QueueFull
+from services.queue.job import Allowance, Job, NotFound, OverAllowance, QueueFull
 from services.queue.selection import NotFailed
 
 RETRY_SECONDS = 5
@@ -15,6 +15,9 @@ async def begin(job: Job, context: Context) -> Job:
     if job.input_name and not (context.files.folder(job.id) / job.input_name).is_file():
         raise refusals.photo_missing(job)
     most = context.settings.max_queued
+    allowance = create.allowance(most)
+    if allowance is not None:
+        await _admit(allowance, context)
     try:
         again = await context.ask(lambda queue: queue.operations.retry(job.id, max_queued=most))
     except NotFound:
@@ -26,3 +29,10 @@ async def begin(job: Job, context: Context) -> Job:
     context.notifier.notify()
     context.webhooks.expect()
     return again
+
+
+async def _admit(allowance: Allowance, context: Context) -> None:
+    try:
+        await context.ask(lambda queue: queue.usage.admit(allowance))
+    except OverAllowance as over:
+        raise refusals.over_allowance(over) from None

@@ -45,6 +45,7 @@ class NewJob:
     prompt: str | None = None
     warnings: tuple[str, ...] = ()
     owner: str = ""
+    key_id: str | None = None  # the named key that asks; None: the owner
     priority: int = 0
     input_name: str | None = None  # the input's file name below the job's folder
     remixed_from: str | None = None
@@ -53,6 +54,16 @@ class NewJob:
     results_prefix: str | None = None  # folders before the copy's name
     webhook: dict[str, Any] | None = None  # who is told of what: url and events
     webhook_told: str | None = None  # "" where somebody is to be told
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """How much one key may have; None: there is no limit."""
+
+    key_id: str
+    max_queued: int
+    clips_per_day: int | None = None
+    gpu_seconds_per_day: float | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +88,7 @@ class Job:
     model: str
     min_vram_gib: float | None
     owner: str
+    key_id: str | None
     priority: int
     status: Status
     values: dict[str, Any]
@@ -135,6 +147,17 @@ class QueueFull(Exception):
     def __init__(self, queued: int) -> None:
         super().__init__(f"{queued} jobs are waiting")
         self.queued = queued
+
+
+class OverAllowance(Exception):
+    """A key has as much as it may: ``kind`` is "queued", "clips" or "gpu_seconds"."""
+
+    def __init__(self, kind: str, used: float, allowed: float, left_seconds: float) -> None:
+        super().__init__(f"{kind}: {used:g} of {allowed:g}")
+        self.kind = kind
+        self.used = used
+        self.allowed = allowed
+        self.left_seconds = left_seconds  # until the day is over
 
 
 class KeyReused(Exception):

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from services.queue import idempotency, lease_clock, rows
+from services.queue import idempotency, lease_clock, rows, usage
 from services.queue.announcements import Announcements
 from services.queue.copies import Copies
 from services.queue.database import Database
@@ -23,6 +23,7 @@ from services.queue.figures import Figures
 from services.queue.job import (
     LEASE_SECONDS,
     Abilities,
+    Allowance,
     Job,
     NewJob,
     NotFound,
@@ -34,6 +35,7 @@ from services.queue.leases import Leases
 from services.queue.pause import Pause
 from services.queue.selection import Operations
 from services.queue.table import jobs
+from services.queue.usage import Usage
 
 
 class Queue(Figures):
@@ -53,6 +55,7 @@ class Queue(Figures):
         self.operations = Operations(self._database, clock)
         self.pause = Pause(self._database)
         self.copies = Copies(self._database)
+        self.usage = Usage(self._database, clock)
         self.deliveries = Deliveries(self._database)
         self.expiry = Expiry(self._database)
         self._leases = Leases(leases_by or lease_clock.of(url), seconds=lease_seconds, wall=clock)
@@ -71,9 +74,14 @@ class Queue(Figures):
         return job, is_new
 
     def enqueue_all(
-        self, new: Sequence[NewJob], *, max_queued: int, once: Once | None = None
+        self,
+        new: Sequence[NewJob],
+        *,
+        max_queued: int,
+        once: Once | None = None,
+        allowance: Allowance | None = None,
     ) -> tuple[list[Job], bool]:
-        """All of them, in this order, or none; as ``enqueue``."""
+        """All of them, in this order, or none; as ``enqueue``. Raises ``OverAllowance``, too."""
         try:
             with self._writing() as connection:
                 known = None if once is None else idempotency.made(connection, once)
@@ -82,7 +90,12 @@ class Queue(Figures):
                 queued = connection.scalar(rows.count(jobs.c.status == "queued")) or 0
                 if queued + len(new) > max_queued:
                     raise QueueFull(queued)
-                found = [rows.of(each, self._clock()) for each in new]
+                now = self._clock()
+                if allowance is not None:
+                    usage.check(connection, allowance, len(new), now)
+                found = [rows.of(each, now) for each in new]
+                for each in new:
+                    usage.charge(connection, each.key_id, now, clips=1)
                 for each, row in zip(new, found, strict=True):
                     waits = self._leases.waits(connection, each.ttl_seconds)
                     connection.execute(insert(jobs).values(**row, **waits))
@@ -111,11 +124,21 @@ class Queue(Figures):
             return [rows.job_of(row) for row in connection.execute(query).mappings()]
 
     def page(
-        self, *, after: str | None = None, limit: int = 20, order: Literal["asc", "desc"] = "desc"
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        order: Literal["asc", "desc"] = "desc",
+        key_id: str | None = None,
     ) -> tuple[list[Job], bool]:
-        """Jobs by age, those after ``after``, and whether there are more. Raises ``NotFound``."""
+        """Jobs by age, those after ``after``, and whether there are more. Raises ``NotFound``.
+
+        ``key_id``: only the jobs of this key.
+        """
         number = jobs.c.number
         query = select(jobs).order_by(number.asc() if order == "asc" else number.desc()).limit(limit + 1)
+        if key_id is not None:
+            query = query.where(jobs.c.key_id == key_id)
         with self._reading() as connection:
             if after is not None:
                 start = connection.scalar(select(number).where(jobs.c.id == after))
@@ -138,8 +161,10 @@ class Queue(Figures):
 
     def delete(self, job_id: str) -> None:
         """Forget a job in any state: its worker, if any, finds the lease lost. Raises ``NotFound``."""
+        this = jobs.c.id == job_id
         with self._writing() as connection:
-            if not connection.execute(delete(jobs).where(jobs.c.id == job_id)).rowcount:
+            self._charge_attempt(connection, and_(this, jobs.c.status == "in_progress"))
+            if not connection.execute(delete(jobs).where(this)).rowcount:
                 raise NotFound(job_id)
 
     # -- for workers -------------------------------------------------------------------------------
@@ -247,5 +272,13 @@ class Queue(Figures):
         now = self._clock()
         values = values | rows.unleased(now) | {"completed_at": now}
         with self._writing() as connection:
+            self._charge_attempt(connection, rows.held(job_id, token))
             ended = update(jobs).where(rows.held(job_id, token)).values(**values)
             return bool(connection.execute(ended).rowcount)
+
+    def _charge_attempt(self, connection: Connection, where: ColumnElement[bool]) -> None:
+        """The time of an attempt that ends now, to the key that asked for it; one that was lost is free."""
+        found = connection.execute(select(jobs.c.key_id, jobs.c.started_at).where(where)).first()
+        if found is not None and found.started_at is not None:
+            now = self._clock()
+            usage.charge(connection, found.key_id, now, gpu_seconds=max(0.0, now - found.started_at))

@@ -51,7 +51,8 @@ jobs = Table(
     Column("parent", String(64)),  # the id of the job that this one is a part of
     Column("model", String(64), nullable=False),
     Column("min_vram_gib", Float),  # None: whatever has the model can make it
-    Column("owner", String(200), nullable=False),
+    Column("owner", String(200), nullable=False),  # who takes turns with others
+    Column("key_id", String(64)),  # the named key that asked for it; NULL: the owner
     Column("priority", Integer, nullable=False),
     Column("status", String(16), nullable=False),
     Column("values", JSON, nullable=False),
@@ -112,6 +113,7 @@ jobs = Table(
     ),
     Index("jobs_by_owner", "owner", "started_at"),
     Index("jobs_by_parent", "parent"),
+    Index("jobs_by_key", "key_id", "status", "number"),
     Index("jobs_by_webhook", "webhook_told"),
     Index("jobs_by_age", "expired_at", "completed_at"),
     Index("jobs_by_copy", "status", "copied_to"),
@@ -161,6 +163,16 @@ idempotency = Table(
     Index("idempotency_by_end", "expires_at"),
 )
 
+# What each key used on each day of UTC, also by jobs that were deleted since; "" is the owner.
+usage = Table(
+    "usage",
+    tables,
+    Column("key_id", String(64), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("clips", Integer, nullable=False),
+    Column("gpu_seconds", Float, nullable=False),
+)
+
 # What holds for the whole queue as long as its row is there: see pause.py.
 flags = Table(
     "flags",
@@ -203,7 +215,7 @@ def _upgrade(engine: Engine) -> None:
     with engine.begin() as connection:
         tables.create_all(connection)
         _check_version(connection)
-        for table in (jobs, workers, idempotency, deliveries):
+        for table in (jobs, workers, idempotency, deliveries, usage):
             there = {column["name"] for column in inspect(connection).get_columns(table.name)}
             for column in table.columns:
                 if column.name not in there:

@@ -18,7 +18,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from services.front import content, refusals
+from services.front import content, ownership, refusals
 from services.front.context import Context
 from services.front.openai import json_body
 from services.front.settings import MIB
@@ -82,7 +82,7 @@ async def picture(context: Context, given: Given, which: str) -> tuple[Job | Non
 
 async def made_here(context: Context, video_id: str) -> Job:
     job = await context.ask(lambda queue: queue.get(video_id))
-    if job is None:
+    if job is None or not ownership.sees(job):
         raise refusals.no_video(video_id)
     if job.status != "completed":
         raise refusals.no_content(job)

@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from services.front import conditional, content, described, once, refusals, retry, watch
+from services.front import conditional, content, described, once, ownership, refusals, retry, watch
 from services.front.access import Access
 from services.front.context import Context, Shared
 from services.front.file_answer import FileAnswer
@@ -56,7 +56,9 @@ async def list_videos(
     order: Literal["asc", "desc"] = "desc",
 ) -> Response:
     try:
-        jobs, has_more = await context.ask(lambda queue: queue.page(after=after, limit=limit, order=order))
+        jobs, has_more = await context.ask(
+            lambda queue: queue.page(after=after, limit=limit, order=order, key_id=ownership.only())
+        )
     except NotFound:
         raise refusals.no_video_after(after) from None
     data = await view.videos(context, jobs)
