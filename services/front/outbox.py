@@ -107,7 +107,7 @@ class Outbox:
         state = {"state": "copied", "attempts": attempt, **vars(link)}
         self._waiting = await self._ask(lambda queue: queue.copies.keep(job.id, address, state))
         self.failure = None
-        self._notifier.notify()
+        self._notifier.notify(job.id)
         log.info("clip %s is copied to %s", job.id, address)
 
     def _put(self, job: Job) -> tuple[str, Link]:
@@ -129,7 +129,7 @@ class Outbox:
         pause = grown * random.uniform(0.8, 1.2)  # noqa: S311 - spreads the load
         state = {"state": "failing", "attempts": attempt, "last_error": said}
         await self._ask(lambda queue: queue.copies.retry(job.id, state, pause_seconds=pause))
-        self._notifier.notify()
+        self._notifier.notify(job.id)
 
     # -- links ---------------------------------------------------------------------------------------
 

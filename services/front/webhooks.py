@@ -122,12 +122,12 @@ class Webhooks:
     async def _write_owed(self) -> bool:
         """Write the messages of each job whose status is new; whether any may follow."""
         while True:
-            owing: list[Job] = await self._ask(lambda queue: queue.deliveries.owing())
-            new = [job for job in owing if job.webhook_told != job.status and not self._is_copied_first(job)]
+            found: tuple[list[Job], bool] = await self._ask(lambda queue: queue.deliveries.owing())
+            new = [job for job in found[0] if not self._is_copied_first(job)]
             for job in new:
                 await self._write(job)
             if not new:
-                return bool(owing)
+                return found[1]
 
     def _is_copied_first(self, job: Job) -> bool:
         """Where clips are copied, the message waits for the first try: who is told finds the copy."""

@@ -27,12 +27,14 @@ class Deliveries:
 
     # -- what is owed --------------------------------------------------------------------------------
 
-    def owing(self) -> list[Job]:
-        """Jobs of which somebody may still have to be told, those first whose status is new."""
-        is_new = jobs.c.webhook_told != jobs.c.status
-        query = select(jobs).where(jobs.c.webhook_told >= "").order_by(is_new.desc(), jobs.c.number)
+    def owing(self) -> tuple[list[Job], bool]:
+        """Jobs of whose status nobody is told yet, and whether any job may still have something to tell."""
+        may_tell = jobs.c.webhook_told >= ""
+        is_new = select(jobs).where(may_tell, jobs.c.webhook_told != jobs.c.status).order_by(jobs.c.number)
         with self._reading() as connection:
-            return [rows.job_of(row) for row in connection.execute(query.limit(MOST_OWING)).mappings()]
+            new = [rows.job_of(row) for row in connection.execute(is_new.limit(MOST_OWING)).mappings()]
+            is_any = connection.scalar(select(jobs.c.number).where(may_tell).limit(1)) is not None
+            return new, is_any
 
     def write(self, job: Job, owed: Iterable[NewDelivery]) -> None:
         """Keep the messages of a job's status; those that were kept before stay as they are."""

@@ -39,9 +39,13 @@ def ended(queue: Queue, name: str = "a", webhook: dict[str, object] | None = WEB
 def test_only_a_job_that_tells_somebody_owes_a_message_until_it_is_written(queue: Queue) -> None:
     job = ended(queue)
     ended(queue, "silent", None)
-    assert [each.id for each in queue.deliveries.owing()] == ["a"]
+    new, is_any = queue.deliveries.owing()
+    assert ([each.id for each in new], is_any) == (["a"], True)
     queue.deliveries.write(job, [message()])
-    assert queue.deliveries.owing() == []
+    assert queue.deliveries.owing() == ([], False)
+    waits = NewJob("waits", "demo", {}, webhook=WEBHOOK, webhook_told="")
+    queue.deliveries.write(queue.enqueue(waits, max_queued=100)[0], [])
+    assert queue.deliveries.owing() == ([], True)
     assert [each.id for each in queue.deliveries.due(limit=9)] == ["evt_1"]
 
 

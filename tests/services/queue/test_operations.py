@@ -101,12 +101,12 @@ def test_whoever_was_told_that_it_failed_is_told_how_it_ends(queue: Queue) -> No
     put(queue, "a", webhook={"url": "https://x.example", "events": []}, webhook_told="")
     fail(queue)
     owed = [NewDelivery(id="m1", event="failed", url="https://x.example", host="x.example", body="{}")]
-    queue.deliveries.write(queue.deliveries.owing()[0], owed)
-    assert queue.deliveries.owing() == []
+    queue.deliveries.write(queue.deliveries.owing()[0][0], owed)
+    assert queue.deliveries.owing() == ([], False)
     queue.operations.retry("a", max_queued=100)
     fail(queue)
-    assert [job.id for job in queue.deliveries.owing()] == ["a"]
-    queue.deliveries.write(queue.deliveries.owing()[0], [replace(owed[0], id="m2")])
+    assert [job.id for job in queue.deliveries.owing()[0]] == ["a"]
+    queue.deliveries.write(queue.deliveries.owing()[0][0], [replace(owed[0], id="m2")])
     assert [each.id for each in queue.deliveries.due(limit=5)] == ["m2"]
 
 
