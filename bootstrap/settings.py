@@ -171,6 +171,10 @@ class Settings(BaseModel):
     webhook_events: Annotated[
         tuple[WebhookEvent, ...], Field(min_length=1, description="What webhooks tell, with commas")
     ] = ("video.completed", "video.failed")
+    metrics: Annotated[
+        Literal["token", "open", "off"],
+        Field(description="Who may read /metrics: whoever has the token, anybody, nobody"),
+    ] = "token"
     private_hosts: Annotated[
         tuple[str, ...],
         Field(description="Hosts of a private network that addresses in requests may name; else public ones"),

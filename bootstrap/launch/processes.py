@@ -53,6 +53,7 @@ FRONT_SETTINGS = (
     "webhook_secret",
     "webhook_format",
     "webhook_events",
+    "metrics",
     "private_hosts",
 )
 

@@ -30,6 +30,7 @@ from services.front import (
     health,
     hub_token,
     keys,
+    metrics,
     ownership,
     presence,
     public_address,
@@ -41,6 +42,7 @@ from services.front import (
     workers,
 )
 from services.front.access import Access
+from services.front.account import Account
 from services.front.auth import OPEN_PATHS, Auth
 from services.front.content_policy import ContentPolicy, Page
 from services.front.context import Context, Shared
@@ -85,10 +87,14 @@ def assemble(settings: Settings) -> FastAPI:
         door=Door(settings, context.keys, public_url=lambda: str(context.boot.document().get("url") or "")),
         sign_in=boot_page.sign_in_page,
         viewer=boot_page.viewer_page,
+        open_paths=_open_paths(settings),
     )
     app.add_middleware(errors.AnswerBugs)
+    app.add_middleware(Account, tally=context.tally)
     app.add_middleware(NameRequests)
     app.include_router(health.router)
+    if settings.metrics != "off":
+        app.include_router(metrics.router)
     app.include_router(hub_token.router)
     app.include_router(stay.router)
     app.include_router(queue_jobs.router)
@@ -101,11 +107,15 @@ def assemble(settings: Settings) -> FastAPI:
     app.include_router(models.router)
     app.include_router(keys.router)
     app.include_router(workers.router)
-    described.install(app, open_paths=OPEN_PATHS | {shared.PATH})
+    described.install(app, open_paths=_open_paths(settings) | {shared.PATH})
     for path in ("/", studio.PATH):
         app.add_api_route(path, _home, methods=["GET", "HEAD"], include_in_schema=False)
     app.add_api_route("/favicon.ico", _icon, methods=["GET"], include_in_schema=False)
     return app
+
+
+def _open_paths(settings: Settings) -> frozenset[str]:
+    return OPEN_PATHS | {metrics.PATH} if settings.metrics == "open" else OPEN_PATHS
 
 
 async def _home(request: Request, context: Shared) -> Response:

@@ -10,7 +10,7 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import Headers
@@ -47,18 +47,20 @@ class Auth:
         *,
         door: Door,
         sign_in: Callable[[str], str],
+        open_paths: Set[str] = OPEN_PATHS,
         viewer: Callable[[str], str] = str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._door = door
+        self._open_paths = open_paths
         self._sign_in_page = sign_in
         self._viewer_page = viewer
         self._throttle = LoginThrottle(clock)
         self._rates = Rates(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
+        if scope["type"] not in ("http", "websocket") or scope["path"] in self._open_paths:
             return await self._app(scope, receive, send)
         if links.opens(scope.get("method", ""), scope["path"]):
             return await self._app(scope, receive, send)

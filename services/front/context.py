@@ -24,6 +24,7 @@ from services.front.retention import Retention
 from services.front.settings import Settings
 from services.front.spending import Spending
 from services.front.stills import Stills
+from services.front.tally import Tally
 from services.front.uploads import Uploads
 from services.front.watch import Watch
 from services.front.webhooks import Webhooks
@@ -48,6 +49,7 @@ class Context:
         self.boot = BootState(settings.data_dir, self.workers)
         self.fleet = Fleet(self.workers, self.boot, self.ask, is_shared=settings.is_shared)
         self.counts = Counts(self.ask, max_queued=settings.max_queued)
+        self.tally = Tally()
         self.spending = Spending(self.ask)
         self.presence = Presence()
         self.notifier = Notifier()

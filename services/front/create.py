@@ -143,6 +143,8 @@ async def store(context: Context, drafts: Sequence[Draft], once: Once | None = N
     await context.readiness.admit()
     made = await run_sync(_store, context, drafts, once)
     if not made.is_replay:
+        for each in made.jobs:
+            context.tally.make(each.model)
         context.notifier.notify(made.jobs[0].id)  # nobody watches the others yet
         context.webhooks.expect()
     return made

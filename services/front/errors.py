@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bootstrap.errors import KitError
-from services.front import request_ids
+from services.front import account, request_ids
 from services.parameters import RequestError
 from services.queue.job import DatabaseDown
 
@@ -62,6 +62,7 @@ def answer(
 ) -> JSONResponse:
     kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     name = request_ids.current()
+    account.note_refusal(code)
     error: dict[str, Any] = {"message": problem, "type": kind, "param": param, "code": code, "fix": fix}
     error["request_id"] = name
     if items:

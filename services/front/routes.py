@@ -13,6 +13,7 @@ EVERY = READ + CHANGE
 TABLE: tuple[tuple[tuple[str, ...], str, Need], ...] = (
     (READ, r"/(favicon\.ico)?", "read"),
     (READ, r"/status", "read"),
+    (READ, r"/metrics", "read"),
     (READ, r"/openapi\.json", "read"),
     (("POST",), r"/stay", "make"),
     (READ, r"/studio(/.*)?", "read"),

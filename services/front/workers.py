@@ -182,6 +182,8 @@ def _finish(job_id: str, end: Finish, context: Context) -> bool:
         if end.status == "cancelled":
             error = JobError(code=CANCELLED, message="the job was cancelled")
         done = queue.fail(job_id, end.token, code=error.code, message=error.message, metadata=end.metadata)
+    if done and (job := queue.get(job_id)) is not None:
+        context.tally.end(job)
     return done or _finished_before(context, job_id, end)
 
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Connection,
     DefaultClause,
     and_,
     delete,
@@ -22,7 +23,8 @@ from sqlalchemy import (
 from services.queue import rows
 from services.queue.database import Database
 from services.queue.job import Job, NewJob, NotFound, QueueFull, Status
-from services.queue.table import deliveries, jobs
+from services.queue.pause import PAUSED
+from services.queue.table import deliveries, flags, jobs
 
 # What a second series of attempts keeps of a row; every other column begins again.
 KEPT = frozenset(NewJob.__dataclass_fields__) | {
@@ -40,6 +42,16 @@ class Selection:
     model: str | None = None
     older_than_seconds: float | None = None
     only_copied: bool = False  # leave out clips that are nowhere else yet
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How it all stands at one moment."""
+
+    counts: dict[str, int]  # jobs by status
+    oldest_queued_seconds: float  # 0 when nothing waits
+    deliveries: dict[str, int]  # webhook messages by state
+    paused: bool
 
 
 class NotFailed(Exception):
@@ -66,6 +78,19 @@ class Operations:
                 query = query.where(jobs.c.number < start)
             found = [rows.job_of(row) for row in connection.execute(query).mappings()]
         return found[:limit], len(found) > limit
+
+    def standing(self) -> Standing:
+        queued = select(func.min(jobs.c.created_at)).where(jobs.c.status == "queued")
+        paused = select(func.count()).select_from(flags).where(flags.c.name == PAUSED)
+        with self._database.reading() as connection:
+            counts = dict.fromkeys(get_args(Status), 0) | _numbers(connection, jobs.c.status)
+            oldest = connection.scalar(queued)
+            return Standing(
+                counts=counts,
+                oldest_queued_seconds=0.0 if oldest is None else max(0.0, self._clock() - oldest),
+                deliveries=_numbers(connection, deliveries.c.state),
+                paused=bool(connection.scalar(paused)),
+            )
 
     def count(self, which: Selection) -> int:
         with self._database.reading() as connection:
@@ -104,6 +129,11 @@ class Operations:
         if which.only_copied:
             conditions.append(or_(jobs.c.status != "completed", jobs.c.copied_to.is_not(None)))
         return and_(*conditions)
+
+
+def _numbers(connection: Connection, column: Column[str]) -> dict[str, int]:
+    """How many rows have each value."""
+    return {value: int(n) for value, n in connection.execute(select(column, func.count()).group_by(column))}
 
 
 def _begun_again(job: Job) -> dict[str, object]:
