@@ -44,7 +44,8 @@ GROUND = (
 # on different machines if need be; families of engines know nothing of each other.
 SERVICES: dict[str, set[str]] = {
     "cli": set(),  # it names the commands; they are imported by name
-    "commands": {"keys", "parameters", "video", "worker"},
+    "client": set(),  # anybody's program may take it along
+    "commands": {"client", "keys", "parameters", "video", "worker"},
     "front": {"keys", "parameters", "queue", "video"},
     "keys": set(),
     "serverless": set(),

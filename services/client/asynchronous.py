@@ -1,0 +1,165 @@
+"""The client for asyncio: ``Kinokit``, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from services.client import calls, errors, looks, objects
+from services.client.attempts import Attempts
+from services.client.calls import Call, Image
+from services.client.downloads import Download
+from services.client.looks import Looks, is_replay
+from services.client.objects import Batch, Model, Video
+
+PATIENCE_SECONDS = 60.0  # a service that is started again is back within seconds
+TIMEOUT_SECONDS = 60.0
+
+
+class AsyncKinokit:
+    """``url``: the service's address, without /v1. All methods raise ``KinokitError``."""
+
+    def __init__(
+        self, url: str, token: str | None = None, *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False
+        )
+        self._patience_seconds = patience_seconds
+
+    async def __aenter__(self) -> AsyncKinokit:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def create(
+        self,
+        prompt: str | None = None,
+        *,
+        image: Image | None = None,
+        idempotency_key: str | None = None,
+        **parameters: Any,
+    ) -> Video:
+        """Ask for a video. It is made once, however often the request has to be repeated on its way."""
+        return await self._video(calls.create({"prompt": prompt, **parameters}, image, idempotency_key))
+
+    async def remix(
+        self,
+        video_id: str,
+        *,
+        image: Image | None = None,
+        idempotency_key: str | None = None,
+        **changes: Any,
+    ) -> Video:
+        """The same again with what is changed."""
+        return await self._video(calls.remix(video_id, changes, image, idempotency_key))
+
+    async def batch(
+        self, requests: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
+    ) -> Batch:
+        """All of them are taken, or none."""
+        answer = await self._ask(calls.batch(requests, idempotency_key))
+        return objects.batch(answer.json(), is_replay=is_replay(answer))
+
+    async def retrieve(self, video_id: str) -> Video:
+        return await self._video(calls.retrieve(video_id))
+
+    async def retrieve_batch(self, batch_id: str) -> Batch:
+        return objects.batch((await self._ask(calls.retrieve_batch(batch_id))).json())
+
+    async def list(self, *, order: str = "desc", page_size: int = 50) -> AsyncIterator[Video]:
+        """All videos; pages are fetched as they are needed."""
+        after: str | None = None
+        while True:
+            page = (await self._ask(calls.page(after, page_size, order))).json()
+            for each in page["data"]:
+                yield objects.video(each)
+            if not page["has_more"]:
+                return
+            after = page["last_id"]
+
+    async def watch(self, video_id: str, *, timeout_seconds: float | None = None) -> AsyncIterator[Video]:
+        """The video each time it was looked at, until it has ended; ``TimeoutError`` if that takes longer."""
+        times = Looks(video_id, timeout_seconds)
+        while True:
+            answer = await self._ask(calls.retrieve(video_id))
+            video = objects.video(answer.json())
+            yield video
+            if video.has_ended:
+                return
+            await asyncio.sleep(times.wait_seconds(answer))
+
+    async def wait(self, video_id: str, *, timeout_seconds: float | None = None) -> Video:
+        """The completed video. Raises ``VideoFailed`` when it failed."""
+        video = await self.retrieve(video_id)
+        async for video in self.watch(video_id, timeout_seconds=timeout_seconds):  # noqa: B007 - the last one counts
+            pass
+        return looks.completed(video)
+
+    async def download(self, video_id: str, target: Path, *, variant: str = "video") -> Path:
+        """Into a file, which is there as a whole or not at all; a download that broke off goes on."""
+        download = Download(target, await self._ask(calls.content("HEAD", video_id, variant, {})))
+        attempts = Attempts(self._patience_seconds)
+        while not download.is_whole:
+            try:
+                await self._fetch(calls.content("GET", video_id, variant, download.headers()), download)
+            except httpx.TransportError as error:
+                wait = attempts.wait_seconds(error)
+                if wait is None:
+                    raise errors.unreachable(error, str(self._http.base_url)) from error
+                await asyncio.sleep(wait)
+        return download.finish()
+
+    async def cancel(self, video_id: str) -> Video:
+        return await self._video(calls.cancel(video_id))
+
+    async def delete(self, video_id: str) -> None:
+        await self._ask(calls.delete(video_id))
+
+    async def models(self) -> Sequence[Model]:
+        return [objects.model(each) for each in (await self._ask(calls.models())).json()["data"]]
+
+    async def _video(self, call: Call) -> Video:
+        answer = await self._ask(call)
+        return objects.video(answer.json(), is_replay=is_replay(answer))
+
+    async def _fetch(self, call: Call, download: Download) -> None:
+        async with self._http.stream(call.method, call.path, **call.given) as answer:
+            if not answer.is_success:
+                await answer.aread()
+                raise errors.of(answer)
+            download.begin(answer)
+            async for data in answer.aiter_bytes(2**20):
+                download.add(data)
+
+    async def _ask(self, call: Call) -> httpx.Response:
+        attempts = Attempts(self._patience_seconds)
+        while True:
+            try:
+                answer = await self._http.request(call.method, call.path, **call.given)
+            except httpx.TransportError as error:
+                wait = attempts.wait_seconds(error)
+                if wait is None:
+                    raise errors.unreachable(error, str(self._http.base_url)) from error
+            else:
+                if answer.is_success:
+                    return answer
+                if call.method == "HEAD":  # its errors have no body
+                    return await self._ask(replace(call, method="GET"))
+                wait = attempts.wait_seconds(answer)
+                if wait is None:
+                    raise errors.of(answer)
+            await asyncio.sleep(wait)
