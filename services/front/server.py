@@ -36,6 +36,10 @@ class Server(uvicorn.Server):
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        for each in sockets or ():
+            # asyncio does it where a socket names its protocol. Without it the body of a small answer waits
+            # until the client has acknowledged the headers: 40 ms on Linux.
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
