@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select
 
 from services.queue.job import PATIENT_INTERRUPTIONS, Abilities
 from services.queue.table import jobs
@@ -27,18 +28,26 @@ def doable(can: Abilities) -> ColumnElement[bool]:
 
 def next_number(connection: Connection, can: Abilities) -> int | None:
     """The number of the job to run next, locked where the database locks rows."""
-    waiting = and_(jobs.c.status == "queued", doable(can))
-    for priority, owner in connection.execute(_turns(waiting)).all():
-        number: int | None = connection.scalar(
-            select(jobs.c.number)
-            .where(waiting, jobs.c.priority == priority, jobs.c.owner == owner)
-            .order_by(AGAIN.desc(), PLACE, jobs.c.number)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
+    turns, first = _statements(can)
+    for priority, owner in connection.execute(turns).all():
+        number: int | None = connection.scalar(first, {"priority_now": priority, "owner_now": owner})
         if number is not None:
             return number
     return None
+
+
+@lru_cache(maxsize=64)  # putting them together takes longer than running them
+def _statements(can: Abilities) -> tuple[Any, Any]:
+    """Whose turn it is, in order; and the first job of one of them."""
+    waiting = and_(jobs.c.status == "queued", doable(can))
+    first = (
+        select(jobs.c.number)
+        .where(waiting, jobs.c.priority == bindparam("priority_now"), jobs.c.owner == bindparam("owner_now"))
+        .order_by(AGAIN.desc(), PLACE, jobs.c.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return _turns(waiting), first
 
 
 def served_at(owner: ColumnElement[str]) -> Any:

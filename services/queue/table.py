@@ -104,7 +104,7 @@ jobs = Table(
     Index("jobs_by_status", "status", "number"),
     Index("jobs_by_model", "model", "status", "completed_at"),
     Index("jobs_by_end", "completed_at", "dollars"),
-    Index("jobs_ahead", "status", "model", "priority", "number"),
+    Index("jobs_by_wait", "status", "wait_until"),
     # All that the look for whose turn it is reads, so that it reads no row.
     Index(
         "jobs_by_turn",
