@@ -17,6 +17,7 @@ from services.front.fleet import Fleet
 from services.front.links import Links
 from services.front.once import UnderWay
 from services.front.outbox import Outbox
+from services.front.photo_checks import PhotoChecks
 from services.front.presence import Presence
 from services.front.readers import Readers
 from services.front.readiness import Readiness
@@ -66,6 +67,7 @@ class Context:
         )
         self.uploads = Uploads()
         self.stills = Stills()
+        self.photos = PhotoChecks()
         self.outbox = None  # where nothing is copied out of the box
         if settings.results_url:
             self.outbox = Outbox(settings, self.files, self.notifier, self.ask)
@@ -101,6 +103,7 @@ class Context:
         return answer
 
     def close(self) -> None:
+        self.photos.close()
         with self._opening:
             if self._queue is not None:
                 self._queue.close()

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
 from bootstrap.choose.plan import Plan
@@ -37,8 +36,6 @@ from services.queue.job import (
 from services.video import fit
 
 RETRY_SECONDS = 5
-# A decoded image takes up to 200 MB: not many at a time.
-_decoding = CapacityLimiter(2)
 
 
 @dataclass(frozen=True)
@@ -77,8 +74,7 @@ async def picture(context: Context, image: bytes | None) -> Picture | None:
     """The image of a request, decoded once and checked. Raises ``RequestError``."""
     if image is None:
         return None
-    max_bytes = context.settings.max_image_bytes
-    return await run_sync(lambda: images.check(image, max_bytes=max_bytes), limiter=_decoding)
+    return await context.photos.check(image, max_bytes=context.settings.max_image_bytes)
 
 
 async def job(

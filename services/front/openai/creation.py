@@ -9,7 +9,7 @@ from fastapi import Request
 
 from bootstrap.choose.plan import Plan
 from services import parameters
-from services.front import create, once, refusals
+from services.front import create, leaving, once, refusals
 from services.front.context import Context
 from services.front.create import Draft, Made
 from services.front.openai import body
@@ -30,7 +30,7 @@ async def _create(request: Request, context: Context, given: Body) -> Made:
 
     async def drafts() -> list[Draft]:
         plan = create.plan_of(context, given.model)
-        picture = await create.picture(context, given.image)
+        picture = await leaving.unless_gone(request, create.picture(context, given.image))
         who: dict[str, Any] = {
             "owner": given.user,
             "priority": given.priority,
@@ -56,7 +56,7 @@ async def _remix(request: Request, source: Job, context: Context, given: Body) -
         asked = _changed(source, changes, plan)
         if given.image is None and (not given.fields or _is_same(source, asked, plan)):
             raise refusals.nothing_changed()
-        picture = await create.picture(context, given.image)
+        picture = await leaving.unless_gone(request, create.picture(context, given.image))
         owner = given.user or source.owner
         who: dict[str, Any] = {"owner": owner, "priority": given.priority}
         who |= {"destination": given.destination, "limits": given.limits}
