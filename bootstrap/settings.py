@@ -130,6 +130,14 @@ class Settings(BaseModel):
         float | None,
         Field(ge=0, description="With less free disk no clip is begun; else 512, or a tenth of a small disk"),
     ] = None
+    tls: Annotated[
+        Literal["off", "auto", "files"],
+        Field(description="auto: https with a certificate that the box signs itself; files: with yours"),
+    ] = "off"
+    tls_certificate: Annotated[
+        Path | None, Field(description="For tls: files; PEM, with those between it and its authority")
+    ] = None
+    tls_key: Annotated[Path | None, Field(description="The key of tls_certificate; PEM")] = None
     cors_origins: Annotated[
         tuple[str, ...], Field(description="Other sites whose pages may use the API, with commas; * for any")
     ] = ()

@@ -105,7 +105,7 @@ def describe(data_dir: Path) -> dict[str, Any]:
 
 
 def _shape(state: str, record: dict[str, Any], **more: Any) -> dict[str, Any]:
-    keys = ("url", "port", "token_file", "model", "service", "platform", "pid", "started_at")
+    keys = ("url", "fingerprint", "port", "token_file", "model", "service", "platform", "pid", "started_at")
     return {
         "state": state,
         **{key: record.get(key) for key in keys},
@@ -120,6 +120,7 @@ def _lines(found: dict[str, Any], data_dir: Path) -> list[str]:
     if found["url"]:
         rows += [
             ("address", found["url"]),
+            *([("fingerprint", found["fingerprint"])] if found["fingerprint"] else []),
             ("token", f"in {found['token_file']}"),
             ("process", str(found["pid"])),
         ]

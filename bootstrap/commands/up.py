@@ -42,6 +42,9 @@ def up(
     auth: Annotated[
         str | None, typer.Option(help="auto, on or off; auto: on when others reach the port.")
     ] = None,
+    tls: Annotated[
+        str | None, typer.Option(help="off, auto (https with a certificate of the box's own) or files.")
+    ] = None,
     hf_endpoint: Annotated[str | None, typer.Option(help="The model hub.")] = None,
     mirrors: Annotated[str | None, typer.Option(help="Mirrors of the hub, with commas.")] = None,
     verify: Annotated[
@@ -75,6 +78,7 @@ def up(
         "platform": platform,
         "public_url": public_url,
         "auth": auth,
+        "tls": tls,
         "hf_endpoint": hf_endpoint,
         "mirrors": mirrors,
         "verify": verify or None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bootstrap import data_directory
-from bootstrap.launch import listener
+from bootstrap.launch import listener, tls
 from bootstrap.launch.location import Location
 from bootstrap.settings import Settings
 
@@ -18,6 +18,7 @@ class Address:
     local_url: str
     token: str
     asks_for_token: bool
+    fingerprint: str | None = None  # of the port's own certificate
 
     @classmethod
     def of(cls, settings: Settings, here: Location) -> Address:
@@ -27,9 +28,13 @@ class Address:
         url = here.public_url or local_url
         if here.platform.NAME == "bare" and settings.host not in listener.ANY:
             url = local_url
+        fingerprint = None
+        if settings.tls_certificate and settings.tls_key:
+            url = url.replace("http://", "https://", 1)
+            fingerprint = tls.Files(settings.tls_certificate, settings.tls_key).fingerprint()
         wanted = settings.token.get_secret_value() if settings.token else None
         token = data_directory.keep_token(settings.data_dir / data_directory.TOKEN, wanted)
-        return cls(url, local_url, token, settings.auth == "on")
+        return cls(url, local_url, token, settings.auth == "on", fingerprint)
 
     def shown(self, *, to_log: bool) -> str:
         """With the token, for the one who started it; never in a log of ours."""

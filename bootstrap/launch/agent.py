@@ -73,8 +73,10 @@ def _serve(
 
 async def _run(settings: Mapping[str, Any], listening: socket.socket, bound: Bound, out: TextIO) -> int:
     """The front first, and while it starts everything else is imported."""
+    from bootstrap.launch import tls
     from bootstrap.launch.processes import Processes
 
+    settings = tls.settle(settings, os.environ)
     processes = Processes(Path(settings["data_dir"]), os.environ)
     await processes.start_front(listening, settings)
 

@@ -125,6 +125,8 @@ class Follower:
         )
         took = f"port bound after {by_command:.2f} s, page after {seconds:.2f} s"
         self._terminal.say(f"kinokit answers at {self._shown_url()}  ({took})")
+        if self._address.fingerprint:
+            self._terminal.say(f"its certificate has the SHA-256 fingerprint {self._address.fingerprint}")
 
     # -- what the front says -----------------------------------------------------------------------
 

@@ -40,6 +40,8 @@ FRONT_SETTINGS = (
     "stall_seconds",
     "job_timeout_seconds",
     "min_free_disk_mib",
+    "tls_certificate",
+    "tls_key",
     "cors_origins",
     "frame_ancestors",
     "keep_days",

@@ -121,6 +121,7 @@ class Run:
             service=self._settings.service,
             platform=self._location.platform.NAME,
             auth=self._address.asks_for_token,
+            fingerprint=self._address.fingerprint,
             token_file=str(self._data_dir / data_directory.TOKEN),
             started_at=self._started_at,
         )

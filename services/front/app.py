@@ -38,6 +38,7 @@ from services.front import (
     queue_pause,
     stay,
     studio,
+    tls_port,
     upkeep,
     workers,
 )
@@ -188,12 +189,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         listening = listen(given)
         host, port = listening.getsockname()[:2]
-        app = assemble(Settings.of(resolved, data_dir=given.data_dir, host=host, port=port))
+        settings = Settings.of(resolved, data_dir=given.data_dir, host=host, port=port)
+        tls = tls_port.of(settings)
+        app = assemble(settings)
     except KitError as error:
         raise SystemExit(f"error: {error}") from None
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=STOP_SECONDS, server_header=False)
     with suppress(KeyboardInterrupt):
-        Server(config, app.state.context.notifier, most_connections=most).run(sockets=[listening])
+        Server(config, app.state.context.notifier, most_connections=most, tls=tls).run(sockets=[listening])
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from types import FrameType
 
 import uvicorn
@@ -12,6 +13,7 @@ import uvicorn
 from bootstrap.launch import listener
 from services.front import connections, request_ids
 from services.front.auth import hide_token
+from services.front.tls_port import TlsPort
 from services.queue import notifier
 from services.queue.notifier import Notifier
 
@@ -25,12 +27,19 @@ class Server(uvicorn.Server):
     """Tells long answers to end as soon as the signal comes, so that stopping takes no longer than they."""
 
     def __init__(
-        self, config: uvicorn.Config, notifier: Notifier, *, most_connections: int = MOST_CONNECTIONS
+        self,
+        config: uvicorn.Config,
+        notifier: Notifier,
+        *,
+        most_connections: int = MOST_CONNECTIONS,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         config.http = connections.bounded(most_connections)
         config.backlog = connections.burst(most_connections)  # asyncio accepts so many in one go
         super().__init__(config)
         self._notifier = notifier
+        self._tls = tls
+        self._tls_ports: list[TlsPort] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._exits = asyncio.Event()
 
@@ -43,9 +52,25 @@ class Server(uvicorn.Server):
         await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._tls is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self._tls_ports = [TlsPort(each, self._tls, self._connection) for each in sockets or ()]
         for each in sockets or ():
             each.listen(listener.BACKLOG)  # whoever waits in the kernel's queue costs nothing
+
+    def _connection(self) -> asyncio.Protocol:
+        state, of_app = self.server_state, self.lifespan.state
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=state, app_state=of_app
+        )
+        return made
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for each in self._tls_ports:
+            each.close()
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         connections.close_silent(self.server_state.connections)

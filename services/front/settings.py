@@ -34,6 +34,8 @@ class Settings:
     lease_seconds: float = LEASE_SECONDS  # a job whose worker has been silent for so long is taken back
     max_content_bytes: int = 4096 * MIB
     purge_seconds: float = 600.0  # between two looks for what is too old or nobody's
+    tls_certificate: Path | None = None  # with its key: the port speaks TLS
+    tls_key: Path | None = None
     cors_origins: tuple[str, ...] = ()  # of pages elsewhere that may ask; "*" for any
     frame_ancestors: tuple[str, ...] = ()  # of pages elsewhere that may show ours in a frame
     results_url: str | None = None  # where finished clips are copied to
@@ -74,6 +76,8 @@ class Settings:
             database_url=resolved.get("database_url"),
             max_queued=resolved.get("max_queued", MAX_QUEUED),
             min_free_disk_mib=resolved.get("min_free_disk_mib"),
+            tls_certificate=_path(resolved.get("tls_certificate")),
+            tls_key=_path(resolved.get("tls_key")),
             cors_origins=tuple(resolved.get("cors_origins", ())),
             frame_ancestors=tuple(resolved.get("frame_ancestors", ())),
             results_url=resolved.get("results_url"),
@@ -109,3 +113,7 @@ class Settings:
     @property
     def queue_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_dir / 'jobs.db'}"
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

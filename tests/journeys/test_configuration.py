@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +15,13 @@ from pathlib import Path
 from subprocess import CompletedProcess, run
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 import yaml
 
 from bootstrap import files, settings
+from bootstrap.launch import tls
 from bootstrap.settings import Settings
 from tests import hub
 from tests.hub import Hub
@@ -134,6 +137,8 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "stall_seconds": 200,
         "job_timeout_seconds": 3000,
         "min_free_disk_mib": 3,
+        "tls": "files",
+        **tls.self_signed(folder / "tls", ["127.0.0.1"]).settings(),
         "cors_origins": ["https://pages.example.org"],
         "frame_ancestors": ["https://frames.example.org"],
         "keep_days": KEEP_DAYS,
@@ -171,7 +176,7 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "data_dir": lambda made: (made.kit.data_dir / "boot.json").exists(),
     "box": lambda made: made.record()["token_file"] == str(made.kit.data_dir / "token"),
     "platform": lambda made: made.status()["boot"]["platform"] == "docker",
-    "public_url": lambda made: made.status()["boot"]["url"] == "http://box.example.org:1",
+    "public_url": lambda made: made.status()["boot"]["url"].endswith("://box.example.org:1"),
     "profile": lambda made: made.status()["plan"]["profile"] == "second",
     "auth": lambda made: made.kit.http.get("/status", headers={"Authorization": ""}).status_code == 401,
     "allowed_hosts": lambda made: (
@@ -200,6 +205,9 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "stall_seconds": lambda made: made.status()["limits"]["stall_seconds"] == 200,
     "job_timeout_seconds": lambda made: made.status()["limits"]["job_timeout_seconds"] == 3000,
     "min_free_disk_mib": lambda made: made.status()["min_free_disk_mib"] == 3,
+    "tls": lambda made: made.status()["boot"]["url"] == "https://box.example.org:1",
+    "tls_certificate": lambda made: made.record()["fingerprint"] == own_certificate(made).fingerprint(),
+    "tls_key": lambda made: https(made).status_code == 200,
     "cors_origins": lambda made: (
         "access-control-allow-origin"
         in made.kit.http.get("/healthz", headers={"Origin": "https://pages.example.org"}).headers
@@ -230,6 +238,15 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
 }
 ELSEWHERE = {"civitai_token"}  # goes to civitai.com alone: tests/bootstrap/fetch/test_keys.py
 LATER = {"verify", "idle_stop_minutes", "stop_after_hours", "keep_days"}
+
+
+def own_certificate(made: Configured) -> tls.Files:
+    return tls.Files(Path(made.values["tls_certificate"]), Path(made.values["tls_key"]))
+
+
+def https(made: Configured) -> httpx.Response:
+    trusts = ssl.create_default_context(cafile=made.values["tls_certificate"])
+    return httpx.get(f"https://127.0.0.1:{made.kit.port}/healthz", verify=trusts, timeout=60)
 
 
 def listeners(made: Configured) -> list[Any]:
