@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
+import os
 import secrets
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +27,7 @@ ARRIVALS = "arrivals.json"  # which of its files are there by now
 TOKEN, WORKER_TOKEN = "token", "worker-token"
 PUBLIC_URL = "public_url"  # learnt by the front from the first visit
 TYPED_BY_VISITOR = "hub-token.typed"  # from the boot page, until the agent takes it
+READ_BY_PEOPLE = ("logs", "boots")  # folders that somebody may have given wider rights
 OF_ONE_BOOT = (PLAN, DRAFT, ARRIVALS, BOOT, PUBLIC_URL, TYPED_BY_VISITOR)
 
 
@@ -78,15 +82,66 @@ def write_record(data_dir: Path, **values: Any) -> None:
 
 
 def keep_token(path: Path, wanted: str | None = None) -> str:
-    """The token in a file that only its owner reads: the wanted one, else what is there, else a new one."""
+    """The first token of an owner-only file: the wanted one, else what is there, else a new one.
+
+    Other lines stay: they are of others. One that was wanted before goes, since the setting has changed.
+    """
+    try:
+        known = path.read_text().split()
+    except FileNotFoundError:
+        known = []
     if wanted is None:
-        with suppress(FileNotFoundError):
-            known = path.read_text().split()
-            if known:
-                return known[0]
-    value = wanted or secrets.token_urlsafe(24)
-    files.replace_text(path, value + "\n", mode=0o600)
-    return value
+        lines = known or [secrets.token_urlsafe(24)]
+    else:
+        lines = [wanted, *(each for each in known if each != wanted and not _was_wanted(path, each))]
+        files.replace_text(_setting(path), _hash(wanted), mode=0o600)
+    if lines != known:
+        files.replace_text(path, "".join(f"{each}\n" for each in lines), mode=0o600)
+    return lines[0]
+
+
+def _setting(path: Path) -> Path:
+    """Beside the tokens: the hash of the one that is a setting."""
+    return path.with_name(f"{path.name}.setting")
+
+
+def _was_wanted(path: Path, token: str) -> bool:
+    try:
+        return _setting(path).read_text() == _hash(token)
+    except OSError:
+        return False
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def make_private(data_dir: Path) -> None:
+    """Nobody else of this machine reads prompts, photos, clips and logs, also those of earlier boots.
+
+    What boxes share on a volume, the models and the cache, keeps the rights that the volume gives.
+    """
+    if volume.top(data_dir) != data_dir:
+        _restrict(data_dir)
+    shared = {volume.models(data_dir), volume.cache(data_dir), data_dir / volume.BOXES}
+    for each in data_dir.iterdir():
+        if each not in shared:
+            _restrict(each)
+            for within in each.iterdir() if each.name in READ_BY_PEOPLE and each.is_dir() else ():
+                _restrict(within)
+
+
+def restrict_new_files(data_dir: Path) -> None:
+    """For this process and those that it starts; on a shared volume others read the models it fetches."""
+    if volume.top(data_dir) == data_dir:
+        os.umask(0o077)
+
+
+def _restrict(path: Path) -> None:
+    with suppress(OSError):  # of another user, or on a file system without rights
+        rights = stat.S_IMODE(path.lstat().st_mode)
+        if rights & 0o077 and not path.is_symlink():
+            path.chmod(rights & 0o700)
 
 
 def _occupied(data_dir: Path) -> KitError:

@@ -23,7 +23,10 @@ SILENT_SECONDS = 600.0
 SWEPT_SECONDS = 24 * 3600.0  # a marketplace may freeze a worker for hours, and wake it
 SHORT_LIVED = "short-lived"
 # What a box kept at the top while a volume had one box only; the token comes last: it says that all is there.
-KEPT_AT_THE_TOP = ("jobs.db-wal", "jobs.db-shm", "jobs.db", "jobs", "boots", "worker-token", "token")
+KEPT_AT_THE_TOP = (
+    *("jobs.db-wal", "jobs.db-shm", "jobs.db", "jobs", "boots", "keys.json", "sessions.json"),
+    *("worker-token", "token"),
+)
 
 
 def of_box(top: Path, box: str | None) -> Path:

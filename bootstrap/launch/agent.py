@@ -29,11 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     quiet = _arguments(argv).quiet
     settings = json.load(sys.stdin)
     data_dir = Path(settings["data_dir"])
+    data_directory.restrict_new_files(data_dir)
     try:
         lock = data_directory.occupy(data_dir)
         listening = listener.take_over(settings["host"], settings["port"], os.environ)
         bound = Bound(started_at, time.time())
-        _prepare(data_dir)
+        _prepare(data_dir, settings.get("token"))
         out = (data_dir / "logs/agent.log").open("a") if quiet else sys.stdout
         return _serve(settings, lock, listening, bound, out)
     except KitError as error:
@@ -49,9 +50,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _prepare(data_dir: Path) -> None:
+def _prepare(data_dir: Path, token: str | None) -> None:
     """What the front reads when it starts. Plan and address of an earlier boot say nothing of this one."""
-    data_directory.keep_token(data_dir / data_directory.TOKEN)
+    data_directory.make_private(data_dir)
+    data_directory.keep_token(data_dir / data_directory.TOKEN, token)
     data_directory.keep_token(data_dir / data_directory.WORKER_TOKEN)
     for name in data_directory.OF_ONE_BOOT:
         (data_dir / name).unlink(missing_ok=True)

@@ -70,6 +70,14 @@ def test_the_tokens_are_read_by_nobody_else(kit: Booted) -> None:
         assert stat.S_IMODE((kit.data_dir / name).stat().st_mode) == 0o600
 
 
+def test_nothing_of_the_data_is_read_by_anybody_else(kit: Booted) -> None:
+    inside = [each for each in kit.data_dir.rglob("*") if not each.is_symlink()]
+    names = {each.name for each in inside}
+    assert {"jobs.db", "logs", "front.log", "agent.log", "worker-0.log", "boot.json", "plan.json"} <= names
+    open_to_others = [each for each in inside if each.lstat().st_mode & 0o077 and not each.is_socket()]
+    assert open_to_others == []
+
+
 def test_without_the_token_there_is_health_and_nothing_else(kit: Booted) -> None:
     import httpx
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from services import parameters
-from services.front import create, described, once, refusals
+from services.front import create, described, once, ownership, refusals
 from services.front.context import Context, Shared
 from services.front.create import Draft
 from services.front.errors import ApiError
@@ -71,7 +71,7 @@ async def create_batch(request: Request, response: Response, context: Shared) ->
 @router.get("/{batch_id}", summary="How far its videos are", responses=described.errors(404))
 async def retrieve_batch(batch_id: VideoId, context: Shared) -> Batch:
     jobs = await context.ask(lambda queue: queue.parts(batch_id))
-    if not jobs:
+    if not jobs or not all(map(ownership.sees, jobs)):
         raise refusals.no_batch(batch_id)
     return _batch(batch_id, jobs)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bootstrap import data_directory, terminal
+from bootstrap import data_directory, terminal, volume
 from bootstrap.errors import KitError
 from bootstrap.launch import exit_reason, listener
 from bootstrap.launch.document import BootDocument
@@ -87,7 +87,44 @@ def test_a_token_is_made_once_kept_and_read_by_its_owner_alone(tmp_path: Path) -
     assert len(first) >= 32
     assert stat.S_IMODE((tmp_path / "token").stat().st_mode) == 0o600
     assert data_directory.keep_token(tmp_path / "token", "wanted") == "wanted"
-    assert (tmp_path / "token").read_text() == "wanted\n"
+    assert (tmp_path / "token").read_text().split() == ["wanted", first]
+
+
+def test_the_token_that_is_a_setting_is_a_line_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("open-button\nguest\nfriend\n")
+    for _ in range(2):  # each start
+        assert data_directory.keep_token(file, "open-button") == "open-button"
+        assert file.read_text().split() == ["open-button", "guest", "friend"]
+    assert data_directory.keep_token(file, "rotated") == "rotated"
+    assert file.read_text().split() == ["rotated", "guest", "friend"], "the old setting opens nothing"
+    assert data_directory.keep_token(file) == "rotated", "without the setting nobody is locked out"
+    file.write_text("guest\n")
+    assert data_directory.keep_token(file, "rotated") == "rotated"
+    assert file.read_text().split() == ["rotated", "guest"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "rotated" not in (tmp_path / "token.setting").read_text()
+
+
+def test_what_earlier_boots_left_open_is_closed_and_shared_models_are_not(tmp_path: Path) -> None:
+    for data_dir in (tmp_path / "alone", tmp_path / "volume/boxes/left"):
+        models = volume.models(data_dir)
+        for folder in (data_dir / "jobs/video_1", data_dir / "logs", models):
+            folder.mkdir(parents=True)
+        for file in (data_dir / "jobs.db", data_dir / "logs/front.log", models / "weights"):
+            file.write_text("")
+            file.chmod(0o644)
+        data_directory.make_private(data_dir)
+        for private in (
+            data_dir / "jobs",
+            data_dir / "jobs.db",
+            data_dir / "logs",
+            data_dir / "logs/front.log",
+        ):
+            assert not private.stat().st_mode & 0o077, private
+        assert models.stat().st_mode & 0o055
+        assert (models / "weights").stat().st_mode & 0o044
+    assert stat.S_IMODE((tmp_path / "volume/boxes/left").stat().st_mode) == 0o700
 
 
 def test_the_document_is_written_at_most_five_times_a_second(tmp_path: Path) -> None:
