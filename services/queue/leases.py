@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
-from services.queue import cost, order, rows
+from services.queue import charges, order, rows
 from services.queue.job import MAX_DEATHS, MAX_INTERRUPTIONS, Abilities, Job
 from services.queue.lease_clock import LeaseClock
 from services.queue.table import jobs
@@ -43,7 +43,7 @@ class Leases:
             "attempts": jobs.c.attempts + 1,
             "started_at": self._wall(),
         }
-        leased |= self._term(connection) | cost.begun(can, self._wall())
+        leased |= self._term(connection) | charges.begun(can, self._wall())
         connection.execute(update(jobs).where(jobs.c.number == number).values(**leased))
         return rows.first(connection, jobs.c.number == number)
 

@@ -32,8 +32,8 @@ from services.queue.job import (
 )
 from services.queue.lease_clock import LeaseClock
 from services.queue.leases import Leases
+from services.queue.operations import Operations
 from services.queue.pause import Pause
-from services.queue.selection import Operations
 from services.queue.table import jobs
 from services.queue.usage import Usage
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
-from services.queue import cost, work
+from services.queue import charges, work
 from services.queue.job import (
     CANCELLED,
     EXPIRED,
@@ -50,7 +50,7 @@ def held(job_id: str, token: int) -> ColumnElement[bool]:
 
 def unleased(now: float) -> dict[str, Any]:
     nobody = {"worker": None, "lease_until": None, "eta_seconds": None, "ends_at": None}
-    return nobody | cost.charged(now)
+    return nobody | charges.charged(now)
 
 
 def requeued(now: float) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def interrupted(now: float) -> dict[str, Any]:
     last = select(func.max(jobs.c.number)).scalar_subquery()
     counted = {"interruptions": jobs.c.interruptions + 1, "turn": case((often, last), else_=jobs.c.turn)}
     unheard = {"lease_until": None, "eta_seconds": None, "ends_at": None}
-    return _waits() | unheard | counted | cost.charged(now) | {"charged_from": now}
+    return _waits() | unheard | counted | charges.charged(now) | {"charged_from": now}
 
 
 def _waits() -> dict[str, Any]:

@@ -73,7 +73,7 @@ jobs = Table(
     Column("era", String(64)),  # what the two above are counted from
     Column("timeout_seconds", Float),
     Column("ttl_seconds", Float),
-    # What its attempts took so far: see cost.py. The price is that of the last attempt's worker.
+    # What its attempts took so far: see charges.py. The price is that of the last attempt's worker.
     Column("gpus", Integer),
     Column("hourly_cost", Float),
     Column("charged_from", Float),

@@ -221,3 +221,11 @@ def test_a_port_that_is_taken_is_told_with_who_holds_it(tmp_path: Path) -> None:
         done = subprocess.run([*command, "--port", str(port)], capture_output=True, text=True)
     assert done.returncode == 1
     assert f"error: port {port} is in use by python" in done.stderr
+
+
+def test_the_front_answers_before_what_is_heavy_is_imported() -> None:
+    """SQLAlchemy, httpx and the storages' libraries are half a second on a rented box."""
+    heavy = "{'sqlalchemy', 'httpx', 'fsspec', 's3fs', 'av', 'gradio', 'torch'}"
+    asked = f"import sys, services.front.app; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=100)
+    assert done.stdout.strip() == "[]", done.stderr
