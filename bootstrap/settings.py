@@ -187,6 +187,10 @@ class Settings(BaseModel):
         tuple[str, ...],
         Field(description="Hosts of a private network that addresses in requests may name; else public ones"),
     ] = ()
+    remote_images: Annotated[
+        tuple[str, ...],
+        Field(min_length=1, description="Photos by address: off, https, http as well, or hosts with commas"),
+    ] = ("https",)
     database_url: Annotated[
         SecretStr | None, Field(description="The queue's PostgreSQL, for several fronts; else a file")
     ] = None
@@ -228,6 +232,7 @@ class Settings(BaseModel):
         "mirrors",
         "webhook_events",
         "private_hosts",
+        "remote_images",
         "allowed_hosts",
         "cors_origins",
         "frame_ancestors",

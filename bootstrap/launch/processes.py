@@ -57,6 +57,7 @@ FRONT_SETTINGS = (
     "webhook_events",
     "metrics",
     "private_hosts",
+    "remote_images",
 )
 
 

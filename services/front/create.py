@@ -15,11 +15,12 @@ from anyio.to_thread import run_sync
 
 from bootstrap.choose.plan import Plan
 from services import parameters
-from services.front import caller, refusals
+from services.front import caller, refusals, remote_image
 from services.front.context import Context
 from services.front.destination import HERE, Destination
 from services.front.errors import ApiError
 from services.front.limits import NONE, Limits
+from services.front.remote_image import Address, Allowed
 from services.parameters import Parameters, images
 from services.parameters.images import Picture
 from services.parameters.values import Values
@@ -70,11 +71,15 @@ async def once(context: Context, once: Once, drafts: Callable[[], Awaitable[Sequ
         return await store(context, await drafts(), once)
 
 
-async def picture(context: Context, image: bytes | None) -> Picture | None:
+async def picture(context: Context, image: bytes | Address | None) -> Picture | None:
     """The image of a request, decoded once and checked. Raises ``RequestError``."""
+    settings = context.settings
+    if isinstance(image, Address):
+        allowed = Allowed(settings.remote_images, settings.private_hosts, settings.max_image_bytes)
+        image = await remote_image.fetch(image, allowed)
     if image is None:
         return None
-    return await context.photos.check(image, max_bytes=context.settings.max_image_bytes)
+    return await context.photos.check(image, max_bytes=settings.max_image_bytes)
 
 
 async def job(

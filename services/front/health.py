@@ -79,6 +79,7 @@ async def status(context: Shared) -> dict[str, Any]:
         "retention": context.retention.public(),
         "webhooks": context.webhooks.public(),
         "private_hosts": context.settings.private_hosts,
+        "remote_images": context.settings.remote_images,
         "unused_seconds": _unused_seconds(context),
         "workers": [report.public() for report in context.workers.all()],
         "queue": counts,

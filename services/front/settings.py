@@ -52,6 +52,7 @@ class Settings:
     stall_seconds: float = STALL_SECONDS  # a clip in which nothing moves for so long fails
     job_timeout_seconds: float | None = None  # a clip that takes longer fails; None: none does
     metrics: Literal["token", "open", "off"] = "token"  # who may read /metrics
+    remote_images: tuple[str, ...] = ("https",)  # which photos are fetched by their address
     private_hosts: tuple[str, ...] = ()  # that addresses in requests may name, beside public ones
     keep_seconds: float | None = None  # clips lose their files after this; None: kept for ever
     keep_gib: float | None = None  # that the files of all jobs may take; the oldest go
@@ -89,6 +90,7 @@ class Settings:
             webhook_format=resolved.get("webhook_format", "openai"),
             webhook_events=tuple(resolved.get("webhook_events", webhook_messages.AT_THE_END)),
             metrics=resolved.get("metrics", "token"),
+            remote_images=tuple(resolved.get("remote_images", ("https",))),
             private_hosts=tuple(name.strip().lower() for name in resolved.get("private_hosts", ())),
             stall_seconds=resolved.get("stall_seconds", STALL_SECONDS),
             job_timeout_seconds=resolved.get("job_timeout_seconds"),

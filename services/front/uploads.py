@@ -65,6 +65,12 @@ class Room:
         self.uploads = uploads
         self.is_taken = False
 
+    async def take(self) -> None:
+        """Raises ``ApiError`` 503 when there is none for a while."""
+        if not self.is_taken:
+            await self.uploads.enter()
+            self.is_taken = True
+
     async def read(self, request: Request, max_bytes: int) -> bytearray:
         """The whole body. Raises ``ApiError`` when it is too large, too slow, or there is no room for it."""
         declared = request.headers.get("content-length", "")
@@ -78,8 +84,7 @@ class Room:
             if len(body) > max_bytes:
                 raise refusals.body_too_large(max_bytes / LARGE_BYTES)
             if len(body) > LARGE_BYTES and not self.is_taken:
-                await self.uploads.enter()
-                self.is_taken = True
+                await self.take()
                 ends_at = asyncio.get_running_loop().time() + TOTAL_SECONDS
         return body
 

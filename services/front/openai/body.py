@@ -14,7 +14,8 @@ from services.front import destination, limits, refusals
 from services.front.destination import HERE, Destination
 from services.front.limits import NONE, Limits
 from services.front.openai import form_body, image_field, json_body
-from services.front.openai.image_field import Address, LongText
+from services.front.openai.image_field import LongText
+from services.front.remote_image import Address
 from services.front.settings import MIB
 from services.front.uploads import Room
 from services.parameters import RequestError
@@ -41,7 +42,7 @@ class Body:
     model: str | None = None
     user: str = ""
     priority: int = 0
-    image: bytes | None = None
+    image: bytes | Address | None = None
     destination: Destination = HERE
     limits: Limits = NONE
 
@@ -83,8 +84,6 @@ def sort(given: dict[str, Any], max_image_bytes: int) -> Body:
     if len(found) > 1:
         raise RequestError(f"there are two images: {found[0]} and {found[1]}", fix="give one", param=found[1])
     image = image_field.read(given[found[0]], found[0], max_image_bytes) if found else None
-    if isinstance(image, Address):
-        raise image_field.unreadable(found[0], "addresses are not fetched")
     goes_to = destination.read(given)
     model, user = _text(given, "model"), _text(given, "user") or ""
     return Body(fields, model, user, _priority(given), image, goes_to, limits.read(given))

@@ -14,23 +14,25 @@ from services.front.context import Context
 from services.front.create import Draft, Made
 from services.front.openai import body
 from services.front.openai.body import Body
+from services.front.remote_image import Address
 from services.front.uploads import Room
 from services.parameters import NAMES, Parameters
+from services.parameters.images import Picture
 from services.queue.job import Job, Once
 
 
 async def from_request(request: Request, context: Context) -> Made:
     """A new job, or the one that the same request made before. Raises ``ApiError`` or ``RequestError``."""
     async with context.uploads.room() as room:
-        return await _create(request, context, await _read(request, context, room))
+        return await _create(request, context, await _read(request, context, room), room)
 
 
-async def _create(request: Request, context: Context, given: Body) -> Made:
+async def _create(request: Request, context: Context, given: Body, room: Room) -> Made:
     asked = parameters.parse(given.fields, also_known=body.OWN_FIELDS)
 
     async def drafts() -> list[Draft]:
         plan = create.plan_of(context, given.model)
-        picture = await leaving.unless_gone(request, create.picture(context, given.image))
+        picture = await leaving.unless_gone(request, _picture(context, given, room))
         who: dict[str, Any] = {
             "owner": given.user,
             "priority": given.priority,
@@ -45,10 +47,10 @@ async def _create(request: Request, context: Context, given: Body) -> Made:
 async def remix(request: Request, source: Job, context: Context) -> Made:
     """The same again with what is changed; with a new seed where no new prompt can change the clip."""
     async with context.uploads.room() as room:
-        return await _remix(request, source, context, await _read(request, context, room))
+        return await _remix(request, source, context, await _read(request, context, room), room)
 
 
-async def _remix(request: Request, source: Job, context: Context, given: Body) -> Made:
+async def _remix(request: Request, source: Job, context: Context, given: Body, room: Room) -> Made:
     changes = parameters.parse(given.fields, also_known=body.OWN_FIELDS)
 
     async def drafts() -> list[Draft]:
@@ -56,7 +58,7 @@ async def _remix(request: Request, source: Job, context: Context, given: Body) -
         asked = _changed(source, changes, plan)
         if given.image is None and (not given.fields or _is_same(source, asked, plan)):
             raise refusals.nothing_changed()
-        picture = await leaving.unless_gone(request, create.picture(context, given.image))
+        picture = await leaving.unless_gone(request, _picture(context, given, room))
         owner = given.user or source.owner
         who: dict[str, Any] = {"owner": owner, "priority": given.priority}
         who |= {"destination": given.destination, "limits": given.limits}
@@ -94,6 +96,13 @@ async def _read(request: Request, context: Context, room: Room) -> Body:
     return await body.read(request, room, max_image_bytes=context.settings.max_image_bytes)
 
 
+async def _picture(context: Context, given: Body, room: Room) -> Picture | None:
+    if isinstance(given.image, Address):
+        await room.take()
+    return await create.picture(context, given.image)
+
+
 def _once(request: Request, given: Body, asked: Parameters) -> Once:
+    image = given.image.url.encode() if isinstance(given.image, Address) else given.image
     own = {name: value for name, value in asdict(given).items() if name not in ("fields", "image")}
-    return once.of(request, asked.model_dump(exclude_none=True) | own, given.image)
+    return once.of(request, asked.model_dump(exclude_none=True) | own, image)

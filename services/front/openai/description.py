@@ -26,7 +26,7 @@ _TELLS: dict[str, Any] = {
 }
 _IN_FORM = {"type": "string", "format": "binary", "description": "The photo: JPEG, PNG, WebP, AVIF or HEIC."}
 _IN_JSON = {
-    "description": 'The photo as a data URL or base64, also as {"image_url": …}.',
+    "description": 'The photo as a data URL, base64 or its https address, also as {"image_url": …}.',
     "anyOf": [{"type": "string"}, {"type": "object"}],
 }
 _EXAMPLE = {"prompt": "a paper boat on a pond", "num_frames": 17, "seed": 7}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.front.remote_image import Address
 from services.parameters import RequestError, images
 
 # What clients call it; one of them may be given.
@@ -55,13 +56,6 @@ class LongText:
     is_json: bool = False
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where the image lies."""
-
-    url: str
-
-
 def is_absent(value: Any) -> bool:
     """Typed clients write null for what is unset, also within objects."""
     if isinstance(value, Mapping) and value:
@@ -79,7 +73,7 @@ def read(value: Any, name: str, max_bytes: int) -> bytes | Address:
     text = _text(inner, name).strip(WHITE_SPACE)
     scheme = SCHEME.match(text[:20])
     if scheme and scheme[1].lower() in (b"http", b"https"):
-        return Address(_address(text, name))
+        return Address(_address(text, name), name)
     if scheme and scheme[1].lower() != b"data":
         raise unreadable(name, f"addresses of the kind {scheme[1].decode()}: are not fetched")
     return _decoded(unescaped(text, name), name, max_bytes)

@@ -71,7 +71,7 @@ def test_a_photo_may_come_in_any_of_the_forms_that_clients_use(svd: Front, photo
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("https://example.com/photo.jpg", "not fetched"),
+        ("ftp://example.com/photo.jpg", "not fetched"),
         ("file:///etc/passwd", "not fetched"),
         ("not base64!", "not base64"),
         ("data:image/png,abc", "not base64"),
