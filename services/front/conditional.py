@@ -8,8 +8,8 @@ from email.utils import parsedate_to_datetime
 from fastapi import Request, Response
 from starlette.datastructures import Headers
 
-# A browser may keep it, and asks each time whether it still holds.
-CACHE_CONTROL = "private, no-cache"
+# A client that asks with a tag counts down itself. A browser's cache would show the old estimate.
+CACHE_CONTROL = "no-store"
 
 
 def json(request: Request, body: str | bytes, *, tag: str, headers: dict[str, str] | None = None) -> Response:

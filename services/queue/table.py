@@ -114,6 +114,7 @@ jobs = Table(
     Index("jobs_by_owner", "owner", "started_at"),
     Index("jobs_by_parent", "parent"),
     Index("jobs_by_key", "key_id", "status", "number"),
+    Index("jobs_of_key", "key_id", "number"),  # its pages
     Index("jobs_by_webhook", "webhook_told"),
     Index("jobs_by_age", "expired_at", "completed_at"),
     Index("jobs_by_copy", "status", "copied_to"),

@@ -36,7 +36,7 @@ _told: WeakKeyDictionary[Seen, Event] = WeakKeyDictionary()  # one text for all 
 
 
 async def answer(request: Request, context: Context, job: Job) -> Response:
-    known = request.headers.get("last-event-id")
+    known = request.headers.get("last-event-id") or None
     if known and job.finished and known == view.tag(await view.video(context, job)):
         return Response(status_code=204)  # it has everything: an EventSource comes no more
     stream = _events(context, job.id, known)

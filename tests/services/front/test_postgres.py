@@ -10,6 +10,7 @@ import pytest
 
 from services.front.settings import Settings
 from tests.services.front.running import WAN, running
+from tests.services.front.test_events import read
 from tests.services.postgres import Postgres
 
 
@@ -32,6 +33,23 @@ def test_a_fleet_shares_one_queue(postgres_url: str, tmp_path: Path, clip: bytes
             last = [line for line in answer.iter_lines() if line.startswith("data: ")][-1]
         assert json.loads(last.removeprefix("data: "))["status"] == "completed"
         assert first.people.get(f"/v1/videos/{name}/content").content == clip
+
+
+@pytest.mark.postgres
+def test_each_front_sees_how_the_line_moves_at_the_other(postgres_url: str, tmp_path: Path) -> None:
+    here = Settings(tmp_path / "here", database_url=postgres_url)
+    there = replace(here, data_dir=tmp_path / "there")
+    with running(here) as first, running(there) as second:
+        first.plan(WAN)
+        second.plan(WAN)
+        names = [first.people.post("/v1/videos", json={"prompt": "a cat"}).json()["id"] for _ in range(3)]
+        with second.people.stream("GET", f"/v1/videos/{names[2]}/events") as answer:
+            told = read(answer)
+            assert next(told)[1]["queue_position"] == 3
+            assert first.worker.claimed()["id"] == names[0]
+            assert next(told)[1]["queue_position"] == 2
+            first.people.post(f"/v1/videos/{names[1]}/cancel").raise_for_status()
+            assert next(told)[1]["queue_position"] == 1
 
 
 def test_a_database_that_is_away_stops_neither_health_nor_the_start(tmp_path: Path) -> None:
