@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bootstrap.choose.plan import Plan
-from services.parameters import families, limits, rules
+from services.parameters import families, limits, prompt_length, rules
 from services.parameters.error import RequestError
 from services.parameters.table import Parameters
 
@@ -55,6 +55,7 @@ def complete(
     )
     limits.check_memory(values["width"], values["height"], values["num_frames"], plan.limits)
     del values["size"], values["seconds"]
+    warnings += prompt_length.warnings(values, plan.recipe.get("text_length"))
     return Request(values, tuple(warnings))
 
 
@@ -83,7 +84,7 @@ def _check_inputs(given: Mapping[str, Any], plan: Plan, has_image: bool | None) 
     if has_image is False and "image" in plan.inputs and "image" not in plan.optional_inputs:
         raise RequestError(
             f"{plan.model} starts from an image, and none was given",
-            fix="send a JPEG, PNG or WebP as input_reference",
+            fix="send a JPEG, PNG, WebP, AVIF or HEIC as input_reference",
             param="input_reference",
             code="image_required",
         )
