@@ -45,40 +45,48 @@ class Report:
         return cls(**document | {"plan": plan, "reported_at": reported_at})
 
 
+@dataclass(frozen=True)
+class Heard:
+    report: Report
+    at: float  # by a clock that nobody sets
+
+
 class WorkerRegistry:
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``clock`` tells what people read; ``steady`` decides who is present, whatever the clock does."""
         self._clock = clock
-        self._here: dict[str, Report] = {}
-        self._elsewhere: dict[str, Report] = {}
+        self._steady = steady
+        self._here: dict[str, Heard] = {}
+        self._elsewhere: dict[str, Heard] = {}
 
     def report(self, worker: str, state: State, **more: Any) -> Report:
         """A worker's report to this front."""
         now = self._clock()
-        self._here = {
-            name: each for name, each in self._here.items() if each.reported_at >= now - FORGET_SECONDS
-        }
+        self._here = {name: each for name, each in self._here.items() if self._is_known(each)}
         before = self._here.get(worker)
-        since = before.since if before is not None and before.state == state else now
-        self._here[worker] = Report(worker, state, now, since, **more)
-        return self._here[worker]
+        since = before.report.since if before is not None and before.report.state == state else now
+        self._here[worker] = Heard(Report(worker, state, now, since, **more), self._steady())
+        return self._here[worker].report
 
     def replace_elsewhere(self, reports: Iterable[Report]) -> None:
-        """What workers reported to other fronts of the same queue."""
-        self._elsewhere = {report.worker: report for report in reports}
+        """What workers reported to other fronts of the same queue, just read: their ages are right."""
+        ahead = self._steady() - self._clock()
+        self._elsewhere = {each.worker: Heard(each, each.reported_at + ahead) for each in reports}
 
     def here(self) -> list[Report]:
         """Those that reported to this front lately."""
-        return [report for report in self._here.values() if self._is_present(report)]
+        return [each.report for each in self._here.values() if self._is_present(each)]
 
     def present(self) -> list[Report]:
         """Those that reported to any front lately."""
-        newest = {report.worker: report for report in self._elsewhere.values() if self._is_present(report)}
+        newest = {name: each.report for name, each in self._elsewhere.items() if self._is_present(each)}
         return list((newest | {report.worker: report for report in self.here()}).values())
 
     def all(self) -> list[Report]:
         """Those that are gone as well, but not for long."""
-        known = (self._elsewhere | self._here).values()
-        return [report for report in known if report.reported_at >= self._clock() - FORGET_SECONDS]
+        return [each.report for each in (self._elsewhere | self._here).values() if self._is_known(each)]
 
     def plans(self) -> dict[str, Plan]:
         """The models that workers announce, by name."""
@@ -88,5 +96,8 @@ class WorkerRegistry:
     def ready(self) -> int:
         return sum(report.state == "ready" for report in self.present())
 
-    def _is_present(self, report: Report) -> bool:
-        return report.reported_at >= self._clock() - SILENT_SECONDS
+    def _is_present(self, heard: Heard) -> bool:
+        return heard.at >= self._steady() - SILENT_SECONDS
+
+    def _is_known(self, heard: Heard) -> bool:
+        return heard.at >= self._steady() - FORGET_SECONDS

@@ -31,7 +31,7 @@ def queue(url: str) -> Iterator[Queue]:
 
 
 def registry(clock: Clock, **plans: Plan) -> WorkerRegistry:
-    made = WorkerRegistry(clock)
+    made = WorkerRegistry(clock, clock)
     for worker, announced in plans.items():
         made.report(worker, "ready", plan=announced)
     return made
@@ -43,6 +43,17 @@ def test_a_worker_that_is_silent_is_not_present() -> None:
     assert (workers.ready, set(workers.plans())) == (1, {"demo"})
     clock.now += SILENT_SECONDS + 1
     assert (workers.ready, workers.plans(), len(workers.all())) == (0, {}, 1)
+
+
+@pytest.mark.parametrize("jump_seconds", [3600, -3600])
+def test_a_clock_that_jumps_neither_hides_a_worker_nor_keeps_a_dead_one(jump_seconds: int) -> None:
+    wall, steady = Clock(), Clock()
+    workers = WorkerRegistry(wall, steady)
+    workers.report("a", "ready")
+    wall.now += jump_seconds
+    assert workers.ready == 1
+    steady.now += SILENT_SECONDS + 1
+    assert workers.ready == 0
 
 
 def test_another_front_reads_what_one_wrote_whatever_their_clocks_say(queue: Queue) -> None:
