@@ -30,7 +30,7 @@ async def check(request: Request, context: Shared) -> None:
     if by.key_id is None or not ID.fullmatch(video_id):
         return
     job = await _found(context, video_id)
-    ends_it = request.method == "DELETE" or request.url.path.endswith(("/cancel", "/retry"))
+    ends_it = request.method == "DELETE" or request.url.path.endswith(("/cancel", "/retry", "/webhook"))
     if job is None or not sees(job) or (ends_it and not by.may("admin") and job.key_id != by.key_id):
         raise refusals.no_video(video_id)
 

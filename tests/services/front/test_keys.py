@@ -73,6 +73,7 @@ def test_a_key_sees_and_ends_only_its_own_videos(
             ("POST", "/remix"),
             ("POST", "/retry"),
             ("POST", "/link"),
+            ("POST", "/webhook"),
             ("DELETE", ""),
         ):
             answer = ben.request(
@@ -100,6 +101,8 @@ def test_scopes_open_what_they_say(wan: Front, anna: httpx.Client) -> None:
         assert [each.get(path).status_code for each in (reader, auditor, both, chief)] == [404, 200, 200, 200]
         assert both.delete(path).status_code == 404, "reading all is not ending all"
         assert both.post(f"{path}/cancel").status_code == 404
+        codes = [each.post(f"{path}/webhook").json()["error"]["code"] for each in (both, chief)]
+        assert codes == ["not_found", "no_webhook"]
         for each, code in ((anna, 403), (auditor, 403), (both, 403), (chief, 200)):
             assert each.get("/v1/keys").status_code == code
             assert each.post("/v1/queue/pause").status_code == code
