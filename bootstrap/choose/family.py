@@ -150,6 +150,7 @@ class Family(Strict):
     presets: tuple[Preset, ...] = ()
     fallbacks: tuple[Fallback, ...] = ()
     rules: Rules = Rules()
+    tokens_from_recipe: str | None = None  # the recipe's name for how many tokens of a prompt are read
     first_clip_extra_seconds: float  # what the first clip of a fresh machine takes more than the next
 
     @property
@@ -163,6 +164,8 @@ class Family(Strict):
         if unknown:
             raise ValueError(f"{', '.join(unknown)}: not among the parameters")
         keys = {key for each in self.fallbacks for key in each.from_recipe.values()} - set(self.recipe)
+        if self.tokens_from_recipe not in (None, *self.recipe):
+            raise ValueError(f"tokens_from_recipe is {self.tokens_from_recipe}: not in the recipe")
         if keys:
             raise ValueError(f"fallbacks take {', '.join(sorted(keys))}: not in the recipe")
         return self

@@ -55,7 +55,7 @@ def complete(
     )
     limits.check_memory(values["width"], values["height"], values["num_frames"], plan.limits)
     del values["size"], values["seconds"]
-    warnings += prompt_length.warnings(values, plan.recipe.get("text_length"))
+    warnings += prompt_length.warnings(values, _tokens_read(plan))
     return Request(values, tuple(warnings))
 
 
@@ -122,6 +122,11 @@ def _fallbacks(chosen: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         for name, key in fallback.from_recipe.items()
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _tokens_read(plan: Plan) -> int | None:
+    name = plan.family.tokens_from_recipe
+    return None if name is None else plan.family.read_recipe(plan.recipe)[name]
 
 
 def _default_size(plan: Plan) -> limits.Size:

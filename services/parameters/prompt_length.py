@@ -28,17 +28,17 @@ def pieces(text: str) -> int:
     )
 
 
-def warnings(values: Mapping[str, Any], text_length: int | None) -> list[str]:
-    """``text_length``: the tokens that the model reads; None where it reads all, or no text."""
-    if text_length is None:
+def warnings(values: Mapping[str, Any], tokens_read: int | None) -> list[str]:
+    """``tokens_read``: the tokens that the model reads; None where it reads all, or no text."""
+    if tokens_read is None:
         return []
     is_guided = (values.get("guidance_scale") or 1) > 1
     found = []
     for name in ("prompt", *(("negative_prompt",) if is_guided else ())):
         about = pieces(values.get(name) or "")
-        if about > text_length:
+        if about > tokens_read:
             found.append(
-                f"the {name.replace('_', ' ')} has about {about} tokens, and this model reads {text_length}: "
+                f"the {name.replace('_', ' ')} has about {about} tokens, and this model reads {tokens_read}: "
                 "its end may not be read; say what matters first"
             )
     return found
