@@ -14,6 +14,7 @@ TABLE: tuple[tuple[tuple[str, ...], str, Need], ...] = (
     (READ, r"/(favicon\.ico)?", "read"),
     (READ, r"/status", "read"),
     (READ, r"/metrics", "read"),
+    (READ, r"/metrics", "read"),
     (READ, r"/openapi\.json", "read"),
     (("POST",), r"/stay", "make"),
     (READ, r"/studio(/.*)?", "read"),

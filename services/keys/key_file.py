@@ -99,17 +99,22 @@ class KeyFile:
         now = time.time()
         if used.last_used_at is not None and now - used.last_used_at < USE_SECONDS:
             return
-        self._change(
-            lambda keys: tuple(
+
+        def noted(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+            return tuple(
                 each.model_copy(update={"last_used_at": now}) if each.id == used.id else each for each in keys
             )
-        )
 
-    def _change(self, changed: Callable[[tuple[Key, ...]], tuple[Key, ...]]) -> None:
+        try:
+            self._change(noted, sync=False)
+        except (OSError, KitError) as error:  # a full disk keeps no key out
+            log.warning("the use of a key is not noted: %s", error)
+
+    def _change(self, changed: Callable[[tuple[Key, ...]], tuple[Key, ...]], *, sync: bool = True) -> None:
         with _locked(self._path.with_name(f"{NAME}.lock")):
             self._stamp = None
             rows = [each.model_dump(mode="json") for each in changed(self.keys())]
-            files.replace_text(self._path, json.dumps({"keys": rows}, indent=1), mode=0o600, sync=True)
+            files.replace_text(self._path, json.dumps({"keys": rows}, indent=1), mode=0o600, sync=sync)
 
 
 def _parsed(path: Path) -> tuple[Key, ...]:

@@ -21,7 +21,7 @@ from bootstrap.launch import exit_reason, listener
 from bootstrap.launch.document import BootDocument
 from bootstrap.launch.idle import Idle
 from bootstrap.launch.listener import Bound
-from bootstrap.launch.processes import Processes
+from bootstrap.launch.processes import Processes, named_by
 from bootstrap.launch.run import Run, only_the_page_is_seen
 from bootstrap.platforms import PLATFORMS
 from bootstrap.settings import Settings
@@ -319,3 +319,11 @@ def test_an_image_without_runpods_sdk_says_on_a_queue_endpoint_which_one_is_mean
     assert "queue endpoint" in said.problem
     assert "kinokit-serverless" in said.fix
     assert Processes(tmp_path, {}).start_bridge("http://127.0.0.1:8000") is None
+
+
+def test_workers_with_a_boxs_own_token_have_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "worker-token"
+    for text, begin in (("kw_left-2.s3cret\n", "left-2."), ("plain", ""), ("kw_", ""), ("kk_x.y", "")):
+        file.write_text(text)
+        assert named_by(file) == begin
+    assert named_by(tmp_path / "nowhere") == ""

@@ -15,6 +15,7 @@ import pytest
 from services.front import routes
 from services.front.rates import Rates
 from services.front.settings import Settings
+from services.keys.key import NewKey
 from services.keys.key_file import KeyFile
 from tests.services.front.running import WAN, Front, Hand, running
 
@@ -218,6 +219,15 @@ def test_the_last_use_is_known_and_a_damaged_file_lets_no_key_in(wan: Front, ann
     (wan.data_dir / "keys.json").write_text("{}")
     assert anna.get("/v1/videos").status_code == 401
     assert wan.people.get("/v1/videos").status_code == 200
+
+
+def test_a_key_opens_although_its_use_cannot_be_noted(tmp_path: Path) -> None:
+    keys = KeyFile(tmp_path)
+    made, secret = keys.add(NewKey(name="anna"))
+    (tmp_path / "keys.json.lock").unlink()
+    (tmp_path / "keys.json.lock").mkdir()  # as a disk that takes nothing
+    keys.note_use(made)
+    assert keys.find(secret) == made
 
 
 def test_a_remix_and_an_idempotency_key_are_within_a_key(
