@@ -179,6 +179,9 @@ class Settings(BaseModel):
     webhook_events: Annotated[
         tuple[WebhookEvent, ...], Field(min_length=1, description="What webhooks tell, with commas")
     ] = ("video.completed", "video.failed")
+    log_format: Annotated[
+        Literal["text", "json"], Field(description="Of the logs: lines for people, or a JSON object a line")
+    ] = "text"
     metrics: Annotated[
         Literal["token", "open", "off"],
         Field(description="Who may read /metrics: whoever has the token, anybody, nobody"),

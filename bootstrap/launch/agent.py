@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import IO, Any, TextIO, cast
 
 from bootstrap import data_directory
 from bootstrap.errors import KitError
@@ -83,9 +83,13 @@ async def _run(settings: Mapping[str, Any], listening: socket.socket, bound: Bou
     await processes.start_front(listening, settings)
 
     from bootstrap.launch.run import Run
+    from bootstrap.logs import JsonWriter
     from bootstrap.settings import Settings
 
-    run = Run(Settings.model_validate(settings), processes=processes, bound=bound, out=out)
+    resolved = Settings.model_validate(settings)
+    if resolved.log_format == "json" and out is not sys.stdout:
+        out = cast(TextIO, JsonWriter(out, "kinokit.agent"))
+    run = Run(resolved, processes=processes, bound=bound, out=out)
     return await run.run()
 
 

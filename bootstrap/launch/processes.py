@@ -56,6 +56,7 @@ FRONT_SETTINGS = (
     "webhook_format",
     "webhook_events",
     "metrics",
+    "log_format",
     "private_hosts",
     "remote_images",
 )
@@ -96,7 +97,13 @@ class Processes:
         await self._front.started.wait()
 
     def start_workers(
-        self, plan: Plan, *, queue_url: str, token_file: Path, hourly_cost: float | None = None
+        self,
+        plan: Plan,
+        *,
+        queue_url: str,
+        token_file: Path,
+        hourly_cost: float | None = None,
+        log_format: str = "text",
     ) -> int:
         """One for each group of GPUs; how many. ``queue_url`` is the front whose jobs they make.
 
@@ -108,6 +115,7 @@ class Processes:
             arguments = ["--plan", str(self._data_dir / data_directory.DRAFT), "--queue", queue_url]
             name = f"{named_by(token_file)}{box_name(self._data_dir)}-{index}"
             arguments += ["--token-file", str(token_file), "--name", name]
+            arguments += ["--log-format", log_format]
             if hourly_cost is not None:
                 arguments += ["--hourly-cost", repr(hourly_cost / len(groups))]
             worker = Supervised(

@@ -11,7 +11,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
-from bootstrap import data_directory, volume, web_address
+from bootstrap import data_directory, logs, volume, web_address
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from bootstrap.launch import daemon_thread, history, location, steps
@@ -52,7 +52,7 @@ class Run:
 
     async def run(self) -> int:
         """Until a signal, or a failure that leaves nothing to show; the exit code."""
-        _log_to(self._data_dir / "logs/agent.log")
+        _log_to(self._data_dir / "logs/agent.log", self._settings.log_format)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
@@ -176,6 +176,7 @@ class Run:
             queue_url=self._settings.queue_url or self._address.local_url,
             token_file=self._settings.worker_token_file or self._data_dir / data_directory.WORKER_TOKEN,
             hourly_cost=self._settings.hourly_cost,
+            log_format=self._settings.log_format,
         )
         for number in range(self._workers):
             timeline.begin(START, f"{box_name(self._data_dir)}-{number}", waited_for=waited_for)
@@ -250,9 +251,9 @@ def _started_at() -> float:
     return float(psutil.Process().create_time())
 
 
-def _log_to(path: Path) -> None:
+def _log_to(path: Path, form: logs.Form) -> None:
     handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logs.formatter(form))
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,10 +18,31 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class Notes:
     """What is known of an answer besides its status."""
 
+    scope: Scope
+    began: float = field(default_factory=time.monotonic)
     code: str | None = None  # of the refusal
+
+    def ms(self) -> float:
+        """Since it was asked."""
+        return (time.monotonic() - self.began) * 1000
+
+    @property
+    def route(self) -> str:
+        return route(self.scope)
+
+    @property
+    def job_id(self) -> str | None:
+        """The job that it was about."""
+        named = self.scope.get("path_params") or {}
+        return named.get("video_id") or named.get("job_id")
 
 
 _notes: ContextVar[Notes | None] = ContextVar("notes", default=None)
+
+
+def current() -> Notes:
+    """Of the request that is being answered."""
+    return _notes.get() or Notes({"path": "", "type": "http"})
 
 
 def note_refusal(code: str) -> None:
@@ -41,7 +62,7 @@ class Account:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        notes, status, is_stream, began = Notes(), 500, False, time.monotonic()
+        notes, status, is_stream = Notes(scope), 500, False
         _notes.set(notes)
 
         async def watch(message: Message) -> None:
@@ -58,7 +79,7 @@ class Account:
         finally:
             self._tally.stream(-int(is_stream))
             method = scope["method"] if scope["method"] in METHODS else OTHER
-            self._tally.answered(method, route(scope), status, time.monotonic() - began, notes.code)
+            self._tally.answered(method, notes.route, status, notes.ms() / 1000, notes.code)
 
 
 def route(scope: Scope) -> str:

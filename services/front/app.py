@@ -22,6 +22,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import ASGIApp
 
+from bootstrap import logs
 from bootstrap.errors import KitError
 from bootstrap.launch import listener
 from services.front import (
@@ -37,6 +38,7 @@ from services.front import (
     public_address,
     queue_jobs,
     queue_pause,
+    request_ids,
     stay,
     studio,
     tls_port,
@@ -184,9 +186,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _leave)
     os.umask(0o077)  # prompts, photos and clips are for nobody else of this machine
     given = arguments(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.access").addFilter(AccessFilter())
     resolved = json.load(given.settings) if given.settings else {}
+    logs.begin(resolved.get("log_format", "text"), lambda: {"request_id": request_ids.current()})
+    logging.getLogger("uvicorn.access").addFilter(AccessFilter())
     most = connections.raise_file_limit()
     try:
         listening = listen(given)

@@ -11,7 +11,7 @@ from types import FrameType
 import uvicorn
 
 from bootstrap.launch import listener
-from services.front import connections, request_ids
+from services.front import account, connections, request_ids
 from services.front.auth import hide_token
 from services.front.tls_port import TlsPort
 from services.queue import notifier
@@ -89,7 +89,10 @@ class Server(uvicorn.Server):
 
 
 class AccessFilter(logging.Filter):
-    """No token in a log, no line for what is asked every few seconds and went well, the request's id."""
+    """No token in a log, no line for what is asked every few seconds and went well; ms and the request's id.
+
+    The time is until the answer begins. As JSON a line has its parts as fields, and the route's template.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not isinstance(record.args, tuple) or len(record.args) != 5:
@@ -97,6 +100,12 @@ class AccessFilter(logging.Filter):
         client, method, path, version, status = record.args
         if str(path).startswith(QUIET_PATHS) and isinstance(status, int) and status < 400:
             return False
-        record.msg = f"{record.msg} %s"
-        record.args = (client, method, hide_token(str(path)), version, status, request_ids.current() or "-")
+        record.msg = f"{record.msg} %.1f ms %s"
+        name, answer = request_ids.current() or "-", account.current()
+        record.args = (client, method, hide_token(str(path)), version, status, answer.ms(), name)
+        fields = {"client": client, "method": method, "status": status, "route": answer.route}
+        job_id = answer.job_id
+        if job_id is not None:
+            fields["job_id"] = job_id
+        record.__dict__.update(fields, ms=round(answer.ms(), 1))
         return True

@@ -58,7 +58,9 @@ class Attempt:
             await self._queue.read_input(self._job, image)
         self._patience = Patience(self._job)
         self._is_running = True
-        await self._child.send(Run(values=self._job.values, image=image, path=self._clip))
+        await self._child.send(
+            Run(values=self._job.values, image=image, path=self._clip, job_id=self._job.id)
+        )
         while True:
             event = await self._child.receive()
             if isinstance(event, Progress):

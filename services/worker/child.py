@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+from bootstrap import logs
 from bootstrap.choose.plan import Plan
 from services.engines.base import Cancel, Engine, EngineModule, Stage, Start
 from services.engines.start.files import Arriving
@@ -149,17 +150,22 @@ def serve(engine: Engine, plan: Plan, channel: Channel, *, rank: int = 0) -> Non
     """One clip after the other. An error ends the job, not the child, unless the GPU's context is broken."""
     pipeline = Pipeline(engine)
     for run in channel.runs():
-        try:
-            clip = make(pipeline, plan, run, channel, rank=rank)
-        except Cancel:
-            channel.send(Cancelled())
-        except Exception as error:
-            if failure.is_fault(error):
-                log.exception("the GPU's context is broken")
-                sys.exit(FAULT_EXIT)
-            channel.send(failure.of_job(plan, error))
-        else:
-            channel.send(Done(clip=clip))
+        with logs.about(job_id=run.job_id):
+            _serve_one(pipeline, plan, run, channel, rank=rank)
+
+
+def _serve_one(pipeline: Pipeline, plan: Plan, run: Run, channel: Channel, *, rank: int) -> None:
+    try:
+        clip = make(pipeline, plan, run, channel, rank=rank)
+    except Cancel:
+        channel.send(Cancelled())
+    except Exception as error:
+        if failure.is_fault(error):
+            log.exception("the GPU's context is broken")
+            sys.exit(FAULT_EXIT)
+        channel.send(failure.of_job(plan, error))
+    else:
+        channel.send(Done(clip=clip))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -169,8 +175,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--world", type=int, default=1)
     parser.add_argument("--engine", help="a module like those in services.engines; else the plan's family")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.begin(arguments.log_format)
     # A signal to the whole group or service is its parent's business: the end of the socket ends this.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)  # what it starts itself ends as ever

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from bootstrap import logs
 from bootstrap.launch import die_with_parent, exit_reason
 from services.worker import protocol
 from services.worker.protocol import Event, Order
@@ -46,6 +47,7 @@ class ChildProcess:
         with theirs, log.open("ab") if log else nullcontext() as output:
             process = await asyncio.create_subprocess_exec(
                 *die_with_parent.command("services.worker.child", "--fd", str(theirs.fileno())),
+                *logs.flags(),
                 *("--plan", str(plan), "--rank", str(rank), "--world", str(world)),
                 *(["--engine", engine] if engine else []),
                 stdin=asyncio.subprocess.DEVNULL,

@@ -74,6 +74,7 @@ class Run(Message):
     values: dict[str, Any]
     image: Path | None
     path: Path
+    job_id: str = ""  # for the log
 
 
 class CancelRun(Message):

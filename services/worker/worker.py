@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from bootstrap import logs
 from bootstrap.choose.plan import Plan
 from bootstrap.errors import KitError
 from services.worker.attempt import Attempt
@@ -124,11 +125,12 @@ class Worker:
             job = await self._next(child)
             if job is None:
                 continue
-            log.info("job %s, attempt %d", job.id, job.attempt)
-            started = time.monotonic()
-            with suppress(LeaseLost):
-                await self._work(job, child)
-            log.info("job %s left after %.1f s", job.id, time.monotonic() - started)
+            with logs.about(job_id=job.id):
+                log.info("job %s, attempt %d", job.id, job.attempt)
+                started = time.monotonic()
+                with suppress(LeaseLost):
+                    await self._work(job, child)
+                log.info("job %s left after %.1f s", job.id, time.monotonic() - started)
 
     async def _next(self, child: Group) -> Claimed | None:
         """The next job. A child that dies meanwhile is noticed at once; a job that just came goes back."""
@@ -252,8 +254,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", required=True, help="this worker's own, in the whole fleet")
     parser.add_argument("--hourly-cost", type=float, help="dollars, of this worker's part of its box")
     parser.add_argument("--engine", help="a module like those in services.engines; else the plan's family")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
     arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.begin(arguments.log_format)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         asyncio.run(_main(arguments))

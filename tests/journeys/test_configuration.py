@@ -155,6 +155,7 @@ def all_values(folder: Path, kit: Kit, server: Hub, mirror: Hub) -> dict[str, An
         "webhook_secret": "whsec_c2lnbmVkIGJ5IHRoZSBib3g=",
         "webhook_format": "runpod",
         "webhook_events": ["video.failed"],
+        "log_format": "json",
         "metrics": "open",
         "private_hosts": ["inner.example.org"],
         "remote_images": ["photos.example.org"],
@@ -232,6 +233,7 @@ SHOWN: dict[str, Callable[[Configured], bool]] = {
     "webhook_events": lambda made: made.status()["webhooks"]["events"] == ["video.failed"],
     "keep_gib": lambda made: made.status()["retention"]["keep_gib"] == 900.0,
     "make_room_gib": lambda made: made.status()["retention"]["make_room_gib"] == 0.001,
+    "log_format": lambda made: all_json(made.kit.data_dir / "logs"),
     "metrics": lambda made: made.kit.http.get("/metrics", headers={"Authorization": ""}).status_code == 200,
     "remote_images": lambda made: made.status()["remote_images"] == ["photos.example.org"],
     "private_hosts": lambda made: made.status()["private_hosts"] == ["inner.example.org"],
@@ -249,6 +251,12 @@ def own_certificate(made: Configured) -> tls.Files:
 def https(made: Configured) -> httpx.Response:
     trusts = ssl.create_default_context(cafile=made.values["tls_certificate"])
     return httpx.get(f"https://127.0.0.1:{made.kit.port}/healthz", verify=trusts, timeout=60)
+
+
+def all_json(logs: Path) -> bool:
+    """Every line of front, worker and GPU child, and the agent's, with what each must say."""
+    lines = [line for name in ("agent", "front", "worker-0") for line in (logs / f"{name}.log").open()]
+    return len(lines) > 3 and all({"time", "level", "message"} <= json.loads(line).keys() for line in lines)
 
 
 def listeners(made: Configured) -> list[Any]:
