@@ -10,6 +10,7 @@ import pytest
 
 from services.front.presence import Presence
 from tests.services.front.running import Front
+from tests.support.waiting import wait_for
 
 UNATTENDED = {"X-Kinokit-Unattended": "1"}
 
@@ -73,6 +74,27 @@ def test_an_upload_uses_it_as_long_as_it_comes(svd: Front) -> None:
     done.set()
     upload.join(60)
     assert seen <= 0
+
+
+def test_an_open_stream_of_events_uses_it_as_long_as_it_is_open(wan: Front) -> None:
+    made = wan.people.post("/v1/videos", json={"prompt": "a cat"}).json()["id"]
+    with wan.people.stream("GET", f"/v1/videos/{made}/events") as answer:
+        lines = answer.iter_lines()  # kept: one that is let go closes the stream
+        assert next(lines)
+        time.sleep(0.5)
+        assert unused_seconds(wan) <= 0
+    wait_for(lambda: unused_seconds(wan) > 0, 60)
+
+
+def test_a_download_uses_it_as_long_as_it_goes(wan: Front) -> None:
+    made = wan.people.post("/v1/videos", json={"prompt": "a cat"}).json()["id"]
+    wan.worker.make(bytes(64 * 1024**2))  # more than a connection holds by itself
+    with wan.people.stream("GET", f"/v1/videos/{made}/content") as answer:
+        chunks = answer.iter_raw(1024)
+        assert next(chunks)
+        time.sleep(0.5)
+        assert unused_seconds(wan) <= 0
+    wait_for(lambda: unused_seconds(wan) > 0, 60)
 
 
 def test_somebody_asks_for_more_time(svd: Front) -> None:
