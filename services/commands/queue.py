@@ -127,6 +127,18 @@ def pause(
 
 
 @app.command()
+def drain(
+    as_json: AsJson = False,
+    url: Url = None,
+    token: Token = None,
+    data_dir: options.DataDir = None,
+    config: options.Config = None,
+) -> None:
+    """Empty this box before it ends: it finishes its clips and takes nothing in."""
+    _switch("drain", "the box finishes its clips and takes no other", as_json, url, token, data_dir, config)
+
+
+@app.command()
 def resume(
     as_json: AsJson = False,
     url: Url = None,
@@ -134,7 +146,7 @@ def resume(
     data_dir: options.DataDir = None,
     config: options.Config = None,
 ) -> None:
-    """Go on after a pause."""
+    """Go on after a pause or a drain."""
     _switch("resume", "the queue goes on", as_json, url, token, data_dir, config)
 
 

@@ -1,4 +1,7 @@
-"""``POST /v1/queue/pause`` and ``/resume``: no worker begins a clip meanwhile; new jobs wait."""
+"""``POST /v1/queue/pause`` and ``/resume``: no worker begins a clip meanwhile; new jobs wait.
+
+``/drain`` empties this box alone before it ends: it is not ready, takes nothing in, and finishes what runs.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,16 @@ async def pause(context: Shared) -> QueuePause:
     return QueuePause(paused=True)
 
 
-@router.post("/resume", summary="Go on after a pause")
+@router.post("/drain", summary="Empty this box: what runs goes on, nothing is taken in")
+async def drain(context: Shared) -> QueuePause:
+    context.readiness.is_draining = True
+    return QueuePause(paused=True)
+
+
+@router.post("/resume", summary="Go on after a pause or a drain")
 async def resume(context: Shared) -> QueuePause:
     await context.ask(lambda queue: queue.pause.end())
+    context.readiness.is_draining = False
     context.readiness.forget()
     context.notifier.notify()
     return QueuePause(paused=False)

@@ -31,19 +31,24 @@ SMALL_DISK_PARTS = 10  # of a small disk this part
 class Obstacle:
     """Why no job runs now. It may pass by itself; what must be done says ``fix``."""
 
-    reason: Literal["stopping", "database_away", "disk_full", "queue_paused"]
+    reason: Literal["stopping", "draining", "database_away", "disk_full", "queue_paused"]
     problem: str
     fix: str
 
     @property
     def state(self) -> str:
-        return "stopping" if self.reason == "stopping" else "paused"
+        return "stopping" if self in (STOPPING, DRAINING) else "paused"
 
     def public(self) -> dict[str, str]:
         return asdict(self)
 
 
 STOPPING = Obstacle("stopping", "this service is about to end", "ask again once it has started anew")
+DRAINING = Obstacle(
+    "draining",
+    "this box is being emptied: it finishes its clips and takes no other",
+    "ask another box, or let it go on with POST /v1/queue/resume",
+)
 AWAY = Obstacle("database_away", "the queue's database does not answer", "try again in a while")
 PAUSED = Obstacle("queue_paused", "the queue is paused", "POST /v1/queue/resume lets it go on")
 
@@ -66,11 +71,14 @@ class Readiness:
         self._min_free_mib = min_free_disk_mib
         self._asking: asyncio.Task[Obstacle | None] | None = None
         self._asked_at = 0.0
+        self.is_draining = False  # of this front alone, until it ends
 
     async def obstacle(self) -> Obstacle | None:
         """What stands in the way now, at most a second old. It takes two seconds at most."""
         if self._notifier.stopping or self._boot.is_stopping():
             return STOPPING
+        if self.is_draining:
+            return DRAINING
         is_old = time.monotonic() - self._asked_at >= FRESH_SECONDS
         if self._asking is None or (is_old and self._asking.done()):  # never two: one that hangs has a thread
             self._asked_at = time.monotonic()
@@ -81,7 +89,7 @@ class Readiness:
 
     def forget(self) -> None:
         """Something has changed that the next answer must know."""
-        self._asked_at = 0.0
+        self._asking = None
 
     async def holds_jobs_back(self) -> bool:
         """No worker shall begin a clip. Where the database is away, the claim itself says so."""
@@ -93,7 +101,7 @@ class Readiness:
         found = await self.obstacle()
         if found is not None and found.reason == "disk_full":
             raise refusals.disk_full(found.problem, found.fix)
-        if found is not None and found.reason == "stopping":
+        if found in (STOPPING, DRAINING):
             raise refusals.stopping(found.problem, found.fix)
 
     async def _look(self) -> Obstacle | None:

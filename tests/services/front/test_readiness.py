@@ -201,6 +201,39 @@ def test_a_box_that_is_about_to_end_takes_nothing_in_and_gives_nothing_out(ready
     assert len(ready.people.get("/v1/videos").json()["data"]) == 1, "reading goes on"
 
 
+def test_a_box_that_is_emptied_finishes_its_clip_and_takes_no_other(ready: Front, clip: bytes) -> None:
+    running_job, waits = create(ready).json()["id"], create(ready).json()["id"]
+    job = ready.worker.claimed()
+    assert ready.people.post("/v1/queue/drain").status_code == 200
+    assert reason(ready) == "draining"
+    assert create(ready).status_code == 503
+    assert ready.worker.beat(job, progress=0.5).json() == {"cancel": False}
+    ready.worker.put(job, clip).raise_for_status()
+    ready.worker.finish(job).raise_for_status()
+    assert ready.people.get(f"/v1/videos/{running_job}").json()["status"] == "completed"
+    assert ready.worker.claim() is None
+    ready.people.post("/v1/queue/resume").raise_for_status()
+    assert reason(ready) is None
+    assert ready.worker.claimed()["id"] == waits
+
+
+def test_a_drain_is_of_one_box_and_others_go_on(tmp_path: Path) -> None:
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    with (
+        running(Settings(tmp_path / "first", database_url=shared)) as first,
+        running(Settings(tmp_path / "second", database_url=shared)) as second,
+    ):
+        for each in (first, second):
+            each.plan(WAN)
+            each.worker.name = f"box-{each.data_dir.name}"
+            each.worker.says("ready")
+        first.people.post("/v1/queue/drain").raise_for_status()
+        assert (reason(first), reason(second)) == ("draining", None)
+        assert create(second).status_code == 200
+        assert first.worker.claim() is None
+        assert second.worker.claimed()
+
+
 # -- two fronts ----------------------------------------------------------------------------------------
 
 
