@@ -255,7 +255,8 @@ def https(made: Configured) -> httpx.Response:
 
 def all_json(logs: Path) -> bool:
     """Every line of front, worker and GPU child, and the agent's, with what each must say."""
-    lines = [line for name in ("agent", "front", "worker-0") for line in (logs / f"{name}.log").open()]
+    texts = [(logs / f"{name}.log").read_text() for name in ("agent", "front", "worker-0")]
+    lines = [line for text in texts for line in text.splitlines()]
     return len(lines) > 3 and all({"time", "level", "message"} <= json.loads(line).keys() for line in lines)
 
 
