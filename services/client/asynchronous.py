@@ -23,16 +23,25 @@ TIMEOUT_SECONDS = 60.0
 
 
 class AsyncKinokit:
-    """``url``: the service's address, without /v1. All methods raise ``KinokitError``."""
+    """``url``: the service's address, without /v1. All methods raise ``KinokitError``.
+
+    ``patience_seconds``: for how long a request is repeated while nobody answers, or the answer asks for it.
+    """
 
     def __init__(
-        self, url: str, token: str | None = None, *, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        waits_for_room: bool = True,
     ) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.AsyncClient(
             base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False
         )
         self._patience_seconds = patience_seconds
+        self._waits_for_room = waits_for_room
 
     async def __aenter__(self) -> AsyncKinokit:
         return self
@@ -91,9 +100,11 @@ class AsyncKinokit:
                 return
             after = page["last_id"]
 
-    async def watch(self, video_id: str, *, timeout_seconds: float | None = None) -> AsyncIterator[Video]:
+    async def watch(
+        self, video_id: str, *, timeout_seconds: float | None = None, every_seconds: float | None = None
+    ) -> AsyncIterator[Video]:
         """The video each time it was looked at, until it has ended; ``TimeoutError`` if that takes longer."""
-        times = Looks(video_id, timeout_seconds)
+        times = Looks(video_id, timeout_seconds, every_seconds)
         while True:
             answer = await self._ask(calls.retrieve(video_id))
             video = objects.video(answer.json())
@@ -129,6 +140,11 @@ class AsyncKinokit:
     async def delete(self, video_id: str) -> None:
         await self._ask(calls.delete(video_id))
 
+    async def status(self) -> Mapping[str, Any]:
+        """How the service stands: its boot, its workers, its queue, its plan."""
+        found: Mapping[str, Any] = (await self._ask(calls.status())).json()
+        return found
+
     async def models(self) -> Sequence[Model]:
         return [objects.model(each) for each in (await self._ask(calls.models())).json()["data"]]
 
@@ -146,7 +162,7 @@ class AsyncKinokit:
                 download.add(data)
 
     async def _ask(self, call: Call) -> httpx.Response:
-        attempts = Attempts(self._patience_seconds)
+        attempts = Attempts(self._patience_seconds, waits_for_room=self._waits_for_room)
         while True:
             try:
                 answer = await self._http.request(call.method, call.path, **call.given)

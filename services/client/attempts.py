@@ -12,9 +12,10 @@ FIRST_SECONDS, LONGEST_SECONDS = 0.3, 8.0
 
 
 class Attempts:
-    """Of one request. ``patience_seconds``: how long it may be repeated."""
+    """Of one request, which may be repeated for ``patience_seconds``; also because the queue is full."""
 
-    def __init__(self, patience_seconds: float) -> None:
+    def __init__(self, patience_seconds: float, *, waits_for_room: bool = True) -> None:
+        self._waits_for_room = waits_for_room
         self._until = time.monotonic() + patience_seconds
         self._next = FIRST_SECONDS
 
@@ -22,6 +23,8 @@ class Attempts:
         """How long to wait before the next attempt; None when there is none."""
         asked = None
         if isinstance(outcome, httpx.Response):
+            if outcome.status_code == 429 and not self._waits_for_room:
+                return None
             if not _may_be_repeated(outcome):
                 return None
             asked = _retry_after(outcome)

@@ -55,6 +55,10 @@ def delete(video_id: str) -> Call:
     return Call("DELETE", f"/v1/videos/{video_id}")
 
 
+def status() -> Call:
+    return Call("GET", "/status")
+
+
 def models() -> Call:
     return Call("GET", "/v1/models")
 

@@ -14,14 +14,19 @@ USUAL_MS = 1000
 
 
 class Looks:
-    def __init__(self, video_id: str, timeout_seconds: float | None) -> None:
+    """``every_seconds`` None: as the service says."""
+
+    def __init__(
+        self, video_id: str, timeout_seconds: float | None, every_seconds: float | None = None
+    ) -> None:
+        self._every_seconds = every_seconds
         self._video_id = video_id
         self._until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
 
     def wait_seconds(self, answer: httpx.Response) -> float:
         """Until the next look. Raises ``TimeoutError`` when there is no time for one."""
         value = answer.headers.get(POLL_AFTER, "")
-        wait = int(value if value.isdigit() else USUAL_MS) / 1000
+        wait = self._every_seconds or int(value if value.isdigit() else USUAL_MS) / 1000
         if self._until is not None and time.monotonic() + wait > self._until:
             raise TimeoutError(f"video {self._video_id} has not ended; it goes on")
         return wait

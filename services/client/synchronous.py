@@ -23,14 +23,23 @@ TIMEOUT_SECONDS = 60.0
 
 
 class Kinokit:
-    """``url``: the service's address, without /v1. All methods raise ``KinokitError``."""
+    """``url``: the service's address, without /v1. All methods raise ``KinokitError``.
+
+    ``patience_seconds``: for how long a request is repeated while nobody answers, or the answer asks for it.
+    """
 
     def __init__(
-        self, url: str, token: str | None = None, *, patience_seconds: float = PATIENCE_SECONDS
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        waits_for_room: bool = True,
     ) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
         self._patience_seconds = patience_seconds
+        self._waits_for_room = waits_for_room
 
     def __enter__(self) -> Kinokit:
         return self
@@ -86,9 +95,11 @@ class Kinokit:
                 return
             after = page["last_id"]
 
-    def watch(self, video_id: str, *, timeout_seconds: float | None = None) -> Iterator[Video]:
+    def watch(
+        self, video_id: str, *, timeout_seconds: float | None = None, every_seconds: float | None = None
+    ) -> Iterator[Video]:
         """The video each time it was looked at, until it has ended; ``TimeoutError`` if that takes longer."""
-        times = Looks(video_id, timeout_seconds)
+        times = Looks(video_id, timeout_seconds, every_seconds)
         while True:
             answer = self._ask(calls.retrieve(video_id))
             video = objects.video(answer.json())
@@ -124,6 +135,11 @@ class Kinokit:
     def delete(self, video_id: str) -> None:
         self._ask(calls.delete(video_id))
 
+    def status(self) -> Mapping[str, Any]:
+        """How the service stands: its boot, its workers, its queue, its plan."""
+        found: Mapping[str, Any] = (self._ask(calls.status())).json()
+        return found
+
     def models(self) -> Sequence[Model]:
         return [objects.model(each) for each in self._ask(calls.models()).json()["data"]]
 
@@ -141,7 +157,7 @@ class Kinokit:
                 download.add(data)
 
     def _ask(self, call: Call) -> httpx.Response:
-        attempts = Attempts(self._patience_seconds)
+        attempts = Attempts(self._patience_seconds, waits_for_room=self._waits_for_room)
         while True:
             try:
                 answer = self._http.request(call.method, call.path, **call.given)
