@@ -36,8 +36,8 @@ async def keep(context: Context) -> None:
                 purged_at = time.monotonic()
             left = await context.ask(lambda queue: queue.left_seconds())
             if left is None:
-                alone = settings.purge_seconds  # nobody else gives leases
-                await notifier.wait(change, settings.lease_seconds if settings.is_shared else alone)
+                # no longer: a late beat takes a job back without a word, and other fronts give leases, too
+                await notifier.wait(change, settings.lease_seconds)
                 continue
             pause = max(0.0, min(left, settings.lease_seconds, settings.purge_seconds)) + SLACK_SECONDS
         except DatabaseDown:
