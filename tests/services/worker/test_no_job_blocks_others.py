@@ -14,7 +14,7 @@ from tests.services.worker.crew import Crew, crew
 from tests.support.processes import gone
 from tests.support.waiting import wait_for
 
-STALL_SECONDS = 3.0
+STALL_SECONDS = 8.0  # also on a machine that is busy with other tests
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_job_ends_when_it_takes_longer_than_it_was_given_and_the_child_is_kept
     before = kit.child(kit.worker).pid
     job = kit.ended(kit.ask(testcard.SLOW, timeout_seconds=1.5))
     assert job["error"]["code"] == "timed_out"
-    assert "longer than 1.5 s (sample" in job["error"]["message"]
+    assert "longer than 1.5 s" in job["error"]["message"]
     assert kit.child(kit.worker).pid == before
 
 
