@@ -71,7 +71,9 @@ class Crew:
         self._plan(self.data_dir).write(self.data_dir / "plan.json")
         self.listening = listener.listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
-        self.http = httpx.Client(base_url=self.url, timeout=20, trust_env=False)
+        # The front closes a connection that says nothing: one that waited is not used again.
+        fresh = httpx.Limits(keepalive_expiry=2)
+        self.http = httpx.Client(base_url=self.url, timeout=20, trust_env=False, limits=fresh)
         self.start_front()
 
     def start_front(self) -> subprocess.Popen[bytes]:
