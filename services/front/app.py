@@ -25,37 +25,22 @@ from starlette.types import ASGIApp
 from bootstrap import logs
 from bootstrap.errors import KitError
 from bootstrap.launch import listener
-from services.front import (
-    connections,
-    described,
-    errors,
-    health,
-    hub_token,
-    keys,
-    metrics,
-    ownership,
-    presence,
-    public_address,
-    queue_jobs,
-    queue_pause,
-    request_ids,
-    stay,
-    studio,
-    tls_port,
-    upkeep,
-    workers,
-)
-from services.front.access import Access
-from services.front.account import Account
-from services.front.auth import OPEN_PATHS, Auth
-from services.front.content_policy import ContentPolicy, Page
+from services.front import described, errors, hub_token, queue_jobs, queue_pause, studio, upkeep, workers
 from services.front.context import Context, Shared
-from services.front.cross_origin import CrossOrigin
-from services.front.door import Door
+from services.front.door import keys, ownership
+from services.front.door.auth import OPEN_PATHS, Auth
+from services.front.door.content_policy import ContentPolicy, Page
+from services.front.door.cross_origin import CrossOrigin
+from services.front.door.door import Door
+from services.front.health import health, presence, public_address, stay
+from services.front.health.access import Access
+from services.front.metrics import metrics
+from services.front.metrics.account import Account
 from services.front.openai import batches, edits, models, shared, videos, webhooks
 from services.front.pages import boot_page
-from services.front.request_ids import NameRequests
-from services.front.server import AccessFilter, Server
+from services.front.port import connections, request_ids, tls_port
+from services.front.port.request_ids import NameRequests
+from services.front.port.server import AccessFilter, Server
 from services.front.settings import Settings
 
 STOP_SECONDS = 3  # for answers under way; then they are cut

@@ -17,7 +17,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bootstrap.errors import KitError
-from services.front import account, request_ids
+from services.front.metrics import account
+from services.front.port import request_ids
 from services.parameters import RequestError
 from services.queue.job import DatabaseDown
 

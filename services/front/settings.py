@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bootstrap.launch import listener
-from services.front import clip_names, webhook_messages
-from services.front.readers import GRACE_SECONDS
+from services.front.results import clip_names, webhook_messages
+from services.front.results.readers import GRACE_SECONDS
 from services.parameters import images
 from services.queue.job import LEASE_SECONDS
 

@@ -13,8 +13,8 @@ from fastapi.responses import FileResponse
 
 from bootstrap import files
 from bootstrap.errors import KitError
-from services.front import boxes
 from services.front.context import Context, Shared
+from services.front.door import boxes
 from services.front.errors import ApiError
 from services.queue import notifier
 from services.queue.job import CANCELLED, Abilities, DatabaseDown, Job

@@ -205,7 +205,7 @@ def test_pages_stand_above_the_routes() -> None:
 
 
 def test_what_all_doors_share_knows_no_door() -> None:
-    """``services.front.create`` makes jobs for every dialect."""
+    """``services.front.creation.create`` makes jobs for every dialect."""
     doors = ("services.front.openai",)
     wrong = [
         each

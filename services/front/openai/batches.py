@@ -11,9 +11,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from services import parameters
-from services.front import create, described, once, ownership, refusals
+from services.front import described, refusals
 from services.front.context import Context, Shared
-from services.front.create import Draft
+from services.front.creation import create, once
+from services.front.creation.create import Draft
+from services.front.door import ownership
 from services.front.errors import ApiError
 from services.front.openai import body, description, json_body
 from services.front.openai.videos import VideoId

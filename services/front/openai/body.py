@@ -10,14 +10,16 @@ from typing import Any
 from fastapi import Request
 
 from services import parameters
-from services.front import destination, limits, refusals
-from services.front.destination import HERE, Destination
-from services.front.limits import NONE, Limits
+from services.front import refusals
+from services.front.creation import limits
+from services.front.creation.limits import NONE, Limits
+from services.front.creation.remote_image import Address
+from services.front.creation.uploads import Room
 from services.front.openai import form_body, image_field, json_body
 from services.front.openai.image_field import LongText
-from services.front.remote_image import Address
+from services.front.results import destination
+from services.front.results.destination import HERE, Destination
 from services.front.settings import MIB
-from services.front.uploads import Room
 from services.parameters import RequestError
 
 OWN_FIELDS = (

@@ -9,13 +9,14 @@ from fastapi import Request
 
 from bootstrap.choose.plan import Plan
 from services import parameters
-from services.front import create, leaving, once, refusals
+from services.front import refusals
 from services.front.context import Context
-from services.front.create import Draft, Made
+from services.front.creation import create, leaving, once
+from services.front.creation.create import Draft, Made
+from services.front.creation.remote_image import Address
+from services.front.creation.uploads import Room
 from services.front.openai import body
 from services.front.openai.body import Body
-from services.front.remote_image import Address
-from services.front.uploads import Room
 from services.parameters import NAMES, Parameters
 from services.parameters.images import Picture
 from services.queue.job import Job, Once

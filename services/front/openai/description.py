@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.front import described, limits, webhook_messages
-from services.front.once import REPLAYED
+from services.front import described
+from services.front.creation import limits
+from services.front.creation.once import REPLAYED
 from services.front.openai.schemas import EXAMPLE
+from services.front.results import webhook_messages
 from services.parameters import families
 
 _OWN: dict[str, Any] = {

@@ -13,9 +13,10 @@ from fastapi import APIRouter, Request, Response
 
 from bootstrap.choose.plan import Plan
 from services import parameters
-from services.front import create, described, once, refusals
+from services.front import described, refusals
 from services.front.context import Context, Shared
-from services.front.create import Draft, Made
+from services.front.creation import create, once
+from services.front.creation.create import Draft, Made
 from services.front.openai import body, description, source_video
 from services.front.openai.schemas import Video
 from services.front.openai.source_video import Given

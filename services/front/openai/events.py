@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from services.front.answers.watch import Seen
 from services.front.context import Context
 from services.front.openai import view
-from services.front.watch import Seen
 from services.queue.job import Job
 
 KEEP_ALIVE_SECONDS = 15.0

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.front.remote_image import Address
+from services.front.creation.remote_image import Address
 from services.parameters import RequestError, images
 
 # What clients call it; one of them may be given.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from services.front import estimates
+from services.front.answers import estimates
 from services.queue import cost
 from services.queue.job import Job, Status
 from services.queue.line import Place

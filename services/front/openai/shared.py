@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.front import content, described, refusals
+from services.front import described, refusals
+from services.front.answers import content
+from services.front.answers.file_answer import FileAnswer
 from services.front.context import Shared
-from services.front.file_answer import FileAnswer
-from services.front.links import SHARED
+from services.front.door.links import SHARED
 from services.front.openai import description
 from services.front.openai.videos import VideoId
 

@@ -18,8 +18,10 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from services.front import content, ownership, refusals
+from services.front import refusals
+from services.front.answers import content
 from services.front.context import Context
+from services.front.door import ownership
 from services.front.openai import json_body
 from services.front.settings import MIB
 from services.parameters import RequestError

@@ -10,10 +10,13 @@ from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from services.front import conditional, content, described, once, ownership, refusals, retry, watch
-from services.front.access import Access
+from services.front import described, refusals
+from services.front.answers import conditional, content, watch
+from services.front.answers.file_answer import FileAnswer
 from services.front.context import Context, Shared
-from services.front.file_answer import FileAnswer
+from services.front.creation import once, retry
+from services.front.door import ownership
+from services.front.health.access import Access
 from services.front.openai import creation, description, events, view
 from services.front.openai.schemas import Video, VideoDeleted, VideoList
 from services.queue.job import Job, NotFound

@@ -93,7 +93,7 @@ import os
 from starlette.requests import Request
 from bootstrap.launch import location
 from bootstrap.settings import Settings
-from services.front.access import Access
+from services.front.health.access import Access
 access = Access.read({"access": location.of(Settings(), os.environ, in_container=False).access()})
 for host in (b"abc.toy.example", b"203.0.113.9:9000"):
     print(access.answer_seconds(Request({"type": "http", "path": "/", "headers": [(b"host", host)]})))

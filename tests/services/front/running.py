@@ -17,7 +17,7 @@ from fastapi import APIRouter
 from bootstrap.choose.plan import Plan
 from bootstrap.launch import listener
 from services.front import app as front
-from services.front.server import Server
+from services.front.port.server import Server
 from services.front.settings import Settings
 
 SVD: dict[str, Any] = {

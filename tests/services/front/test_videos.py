@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bootstrap.launch.front_client import FrontClient
-from services.front import access
+from services.front.health import access
 from services.front.settings import Settings
 from tests.services.front.running import SVD, WAN, Front, running
 

@@ -1,0 +1,1 @@
+"""What is read of jobs and clips, at the price of what changed."""

@@ -1,0 +1,1 @@
+"""Who comes in, by what, and what a browser may do with the answer."""

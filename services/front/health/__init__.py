@@ -1,0 +1,1 @@
+"""How the box stands: boot, workers, queue, people."""

@@ -1,0 +1,1 @@
+"""Where finished clips and the news of them go, and how long they stay."""
