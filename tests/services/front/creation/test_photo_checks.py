@@ -121,7 +121,7 @@ def test_who_is_cancelled_leaves_the_place_at_once(photo: bytes) -> None:
         try:
             for _ in range(3):
                 with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(checks.check(jpeg_bomb(95), max_bytes=images.MAX_BYTES), 0.3)
+                    await asyncio.wait_for(checks.check(jpeg_bomb(90), max_bytes=images.MAX_BYTES), 0.3)
             assert (await checks.check(photo, max_bytes=images.MAX_BYTES)).width == 640
         finally:
             checks.close()
@@ -131,7 +131,7 @@ def test_who_is_cancelled_leaves_the_place_at_once(photo: bytes) -> None:
 
 
 def test_who_leaves_frees_the_decoder(tmp_path: Path, photo: bytes) -> None:
-    bomb = jpeg_bomb(95)
+    bomb = jpeg_bomb(90)
     with started(tmp_path, SVD) as (front, _):
         for _ in range(4):
             _send_and_leave(front, bomb)
