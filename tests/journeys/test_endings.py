@@ -37,7 +37,7 @@ def test_down_leaves_nothing_and_the_next_start_knows_the_old_jobs(kit: Kit) -> 
     job_id = kit.ask(seed=4, num_inference_steps=6)
     kit.runs(job_id)
     everybody = kit.everybody()
-    assert len(everybody) == 4
+    assert len(everybody) == 5  # agent, front, worker, GPU child, and the process that checks photos
 
     began = time.monotonic()
     assert kit.run("down").returncode == 0

@@ -19,8 +19,9 @@ from services.parameters.images import Picture
 
 PROCESSES = 2
 WALL_SECONDS = 120.0  # for one photo, where the machine is busy with others' work
-# All that a decoder needs of the environment, in which secrets may lie.
-ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "SYSTEMROOT")
+# All that a decoder needs of the environment, in which secrets may lie: these, and how Python runs.
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "SYSTEMROOT")
+PYTHON = ("PYTHON", "_PYTHON")
 
 
 class PhotoChecks:
@@ -114,7 +115,11 @@ class _Checker:
                     [sys.executable, "-m", "services.front.creation.photo_process"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
-                    env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+                    env={
+                        name: value
+                        for name, value in os.environ.items()
+                        if name in ENVIRONMENT or name.startswith(PYTHON)
+                    },
                 )
             return self._process
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -80,11 +81,14 @@ def test_what_is_wrong_is_told_before_a_model_is_loaded(
     assert "detect" not in done.stderr, f"looked at the machine, {time.monotonic() - began:.1f} s"
 
 
-def test_a_folder_of_iphone_photos_is_told_photo_by_photo(tmp_path: Path) -> None:
-    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
-    assert batch.photos(tmp_path) == [tmp_path / "a.heic"]
-    with pytest.raises(clip_maker.Failed, match="an iPhone photo"):
-        clip_maker.photo(tmp_path / "a.heic")
+def test_a_folder_of_iphone_photos_is_taken_and_a_broken_one_is_told(tmp_path: Path) -> None:
+    pillow_heif.from_pillow(Image.new("RGB", (64, 48), "red")).save(tmp_path / "a.heic")
+    (tmp_path / "b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    assert batch.photos(tmp_path) == [tmp_path / "a.heic", tmp_path / "b.heic"]
+    taken = clip_maker.photo(tmp_path / "a.heic")
+    assert (taken.width, taken.height) == (64, 48)
+    with pytest.raises(clip_maker.Failed, match="a broken iPhone photo"):
+        clip_maker.photo(tmp_path / "b.heic")
 
 
 def test_a_finished_clip_is_known_by_what_it_records(tmp_path: Path) -> None:

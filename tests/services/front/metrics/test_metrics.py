@@ -18,7 +18,7 @@ from tests.services.front.running import Front, running
 from tests.support import driver
 from tests.support.waiting import wait_for
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DASHBOARD = ROOT / "docs/monitoring/grafana.json"
 
 
@@ -128,7 +128,7 @@ def test_who_may_read_it_is_a_setting(tmp_path: Path) -> None:
 def test_a_gpu_is_told_as_far_as_its_driver_says(tmp_path: Path) -> None:
     library = driver.library(tmp_path)
     shown = "[(g.index, g.name, g.memory_total_bytes) for g in gpus.read()]"
-    read = f"from services.front import gpus; print({shown})"
+    read = f"from services.front.metrics import gpus; print({shown})"
     done = subprocess.run(
         [sys.executable, "-c", read],
         env=driver.variables(library, FAKE_NVML="NVIDIA GeForce RTX 4090,24564,24077,487,8,9,ok,0"),

@@ -227,7 +227,7 @@ def test_who_never_takes_it_is_given_up(tmp_path: Path, receiver: Receiver, clip
 
 
 def test_the_check_that_the_documents_show_is_right(front: Front, receiver: Receiver, clip: bytes) -> None:
-    page = (Path(__file__).parents[3] / "docs/api.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs/api.md").read_text(encoding="utf-8")
     [shown] = [part for part in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "is_genuine" in part]
     names: dict[str, Any] = {}
     exec(shown, names)
